@@ -1,0 +1,47 @@
+# One command per habit. `make demo` and `make test` do all their own set-up; they need Python 3.11+ and a package index.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help install demo test lint format bench clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt tools/install.sh | $(BIN)/python
+	tools/install.sh $(BIN) review,app
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	tools/install.sh $(BIN) review,app,test,lint
+	@touch $@
+
+install: $(VENV)/.installed  ## create .venv and install da_kd into it
+
+demo: $(VENV)/.installed  ## adapt a detector to a rendered laboratory and print where the report is
+	$(BIN)/da-kd run recipes/demo.yaml
+
+test: $(VENV)/.installed-dev  ## run the whole test suite
+	tools/browser.sh
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## mend the style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev  ## the demo's ladder for seeds 0, 1, 2 and 10, 11, 12
+	$(BIN)/python benchmarks/ladder.py
+
+clean:  ## remove the environment, keep every run
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,51 @@
+"""Box arithmetic on plain arrays: area, overlap, clipping, suppression. Knows no class that holds boxes.
+
+Boxes are (N, 4) arrays ``x1, y1, x2, y2`` in pixels, the origin at the top left corner of the image, with
+``x1 <= x2`` and ``y1 <= y2``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+def area(xyxy: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return the (N,) areas in square pixels."""
+    return (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+
+
+def iou(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return the (N, M) intersection over union of every box of ``a`` with every box of ``b``, 0 to 1.
+
+    Two boxes without area overlap 0, not NaN.
+    """
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
+    union = area(a)[:, None] + area(b)[None, :] - inter
+    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+
+
+def clip(xyxy: npt.NDArray[np.floating], width: int, height: int) -> npt.NDArray[np.floating]:
+    """Return the boxes cut to an image of ``width`` by ``height`` pixels."""
+    return np.clip(xyxy, 0, np.array([width, height, width, height], dtype=xyxy.dtype))
+
+
+def nms(xyxy: FloatArray, score: FloatArray, label: npt.NDArray[np.integer], threshold: float) -> IntArray:
+    """Return the indices kept by greedy non-maximum suppression within each class, best score first.
+
+    A box is dropped when it overlaps a kept box of its class by more than ``threshold``. Ties go to the earlier row.
+    """
+    order = np.argsort(-score, kind="stable")
+    overlap = iou(xyxy[order], xyxy[order])
+    same = label[order][:, None] == label[order][None, :]
+    beats = np.triu((overlap > threshold) & same, k=1)
+    alive = np.ones(len(order), dtype=bool)
+    for row in range(len(order)):
+        if alive[row]:
+            alive &= ~beats[row]
+    return order[alive].astype(np.int64)

@@ -1,0 +1,385 @@
+"""The recipe as typed, frozen, closed models: one optional section per stage, in the order of the pipeline.
+
+Knows names, types, ranges and defaults; must not touch a disk, a weight or an image (``da-kd check`` runs in under a
+second), nor know how a stage works.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Score = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+ClassName = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """Base of every part of a recipe: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Holdout(Section):
+    """Splits a set that has no splits of its own, by whole groups, the same way every time.
+
+    The groups are ordered by a hash of their name and ``seed``, and the first of them, up to ``fraction`` of the images,
+    are held out.
+    """
+
+    fraction: Fraction = 0.2
+    group: Literal["image", "folder", "video"] = "image"
+    keep: Literal["held_out", "rest"] = "rest"
+    seed: int = 0
+
+
+class Images(Section):
+    """A set of images, with or without labels: a place on the disk, or rendered by da_kd itself.
+
+    Attributes:
+        path: a folder, a ``data.yaml``, a COCO JSON file, or a video; relative to ``data.root``.
+        render: instead of a path: which laboratory's blood smears to draw.
+        count: how many images to draw (``render`` only).
+        format: how labels are written; ``auto`` looks.
+        images: the folder of the images, where the labels do not say (COCO JSON).
+        split: which splits of the set to take; empty means all there is.
+        classes: the set's class names mapped to the recipe's; null drops a class. Names that are equal need no entry.
+        labelled_classes: the recipe's classes that this set has labels for; the default is those its class list names.
+        fraction: the share of the images to take, nested: a smaller share is always a part of a larger one.
+        holdout: a split by group, for sets without splits.
+        fps: how many frames a second of video to take.
+    """
+
+    path: str | None = None
+    render: Literal["lab_a", "lab_b"] | None = None
+    count: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    format: Literal["auto", "yolo", "coco", "voc", "folder", "video"] = "auto"
+    images: str | None = None
+    split: tuple[Name, ...] = ()
+    classes: dict[str, ClassName | None] = Field(default_factory=dict)
+    labelled_classes: tuple[ClassName, ...] | None = None
+    fraction: Fraction = 1.0
+    holdout: Holdout | None = None
+    fps: Annotated[float, Field(gt=0, le=240)] = 1.0
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.render is None):
+            raise ValueError("expected either 'path' or 'render'; give exactly one of the two")
+        if self.render is not None and (self.count is None or not self.split):
+            raise ValueError("expected 'count' and 'split' beside 'render' (e.g. count: 100, split: train)")
+        return self
+
+
+class Data(Section):
+    """Where images and labels come from.
+
+    Attributes:
+        root: the folder that relative paths count from; the default is the recipe's own folder.
+        source: labelled images of the domain the teachers know; not needed where every teacher has weights.
+        target: images of the new domain; their labels, if any, are never read for training.
+        target_labelled: labelled images of the new domain, for *finetune* and for the oracle.
+        test: labelled images of the new domain that only *evaluate* sees.
+    """
+
+    root: str = "."
+    source: Images | None = None
+    target: Images
+    target_labelled: Images | None = None
+    test: Images | None = None
+
+
+class Architecture(Section):
+    """A detector of the ultralytics package.
+
+    Attributes:
+        model: a model YAML by name (``yolo11n.yaml``: trained from scratch) or a ``.pt`` file (its weights are the
+            start; loading a ``.pt`` can run code, so take it from people you trust).
+        width: channel multiplier instead of the YAML's own (0.125 gives about 0.8 million parameters).
+        depth: depth multiplier instead of the YAML's own.
+        imgsz: side of the square the images are scaled into, in pixels; a multiple of 32.
+    """
+
+    model: str = "yolo11n.yaml"
+    width: Annotated[float, Field(gt=0, le=2)] | None = None
+    depth: Annotated[float, Field(gt=0, le=2)] | None = None
+    imgsz: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] = 640
+
+
+class Schedule(Section):
+    """How long and how fast a model is trained.
+
+    Attributes:
+        epochs: passes over the images; exactly one of ``epochs`` and ``steps``.
+        steps: optimiser steps instead, so that rows trained on different numbers of images compare.
+        batch: images per step.
+        lr: first learning rate.
+        optimizer: the optimiser's name.
+        freeze: number of first layers that stay as they are.
+        args: further training arguments of ultralytics (augmentation and the like), passed on as they are.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    batch: Annotated[int, Field(ge=1)] = 16
+    lr: Annotated[float, Field(gt=0)] = 0.001
+    optimizer: Literal["SGD", "Adam", "AdamW", "RMSProp"] = "AdamW"
+    freeze: Annotated[int, Field(ge=0)] = 0
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("expected either 'epochs' or 'steps'; give exactly one of the two")
+        return self
+
+
+class Teacher(Section):
+    """One teacher: given weights, or an architecture that *teach* trains on the source.
+
+    Attributes:
+        name: what the teacher is called in tables and files.
+        kind: the adapter, a name registered as ``da_kd.teachers`` entry point.
+        weights: a model file (or, for ``coco_file``, stored predictions); none means *teach* trains one.
+        architecture: what to train where there are no weights.
+        schedule: how to train it; the default is the section ``teach``.
+        classes: the teacher's class names mapped to the recipe's; null drops a class. Equal names need no entry.
+        weight: how much the teacher counts when boxes are merged.
+        options: further settings of the adapter.
+    """
+
+    name: Name
+    kind: str = "ultralytics"
+    weights: str | None = None
+    architecture: Architecture | None = None
+    schedule: Schedule | None = None
+    classes: dict[str, ClassName | None] = Field(default_factory=dict)
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _weights_or_architecture(self) -> Self:
+        if (self.weights is None) == (self.architecture is None):
+            raise ValueError(f"teacher '{self.name}': expected either 'weights' or 'architecture'; give exactly one of the two")
+        return self
+
+
+class Predict(Section):
+    """Every teacher runs once over the target images.
+
+    Attributes:
+        floor: the lowest score that is kept; low, so that thresholds can be moved later without running a teacher.
+        batch: images per forward pass.
+        shard: images per file that is written; the most that a kill can lose.
+        max_bad: the share of unreadable images above which the stage refuses to go on.
+    """
+
+    floor: Score = 0.02
+    batch: Annotated[int, Field(ge=1)] = 16
+    shard: Annotated[int, Field(ge=1)] = 256
+    max_bad: Score = 0.2
+
+
+class Fuse(Section):
+    """Teachers' boxes become pseudo labels.
+
+    Attributes:
+        method: ``wbf`` averages overlapping boxes, ``nms`` keeps the best of them.
+        iou: overlap from which two boxes of a class are one object.
+        keep: score from which a box is *kept*, by class; ``default`` is for classes not named.
+        drop: score below which a box is *dropped*, likewise; between the two it is *uncertain*.
+    """
+
+    method: Literal["wbf", "nms"] = "wbf"
+    iou: Score = 0.55
+    keep: dict[str, Score] = Field(default_factory=lambda: {"default": 0.5})
+    drop: dict[str, Score] = Field(default_factory=lambda: {"default": 0.1})
+
+    @field_validator("keep", "drop", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        return {"default": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @field_validator("keep", "drop")
+    @classmethod
+    def _has_default(cls, value: dict[str, float]) -> dict[str, float]:
+        if "default" not in value:
+            raise ValueError("expected a threshold named 'default' beside those of single classes")
+        return value
+
+
+class Accept(Section):
+    """The rule of a scripted review: a kept box is accepted when both figures are reached.
+
+    Attributes:
+        score: the least score.
+        agreement: the least share of the able teachers that saw the box.
+    """
+
+    score: Score = 0.0
+    agreement: Score = 0.0
+
+
+class Review(Section):
+    """Pseudo labels in front of a person (or a rule) in FiftyOne.
+
+    Attributes:
+        mode: ``auto`` applies ``accept``; ``human`` pauses the run; ``skip`` leaves FiftyOne alone.
+        accept: the rule of ``auto``.
+    """
+
+    mode: Literal["auto", "human", "skip"] = "skip"
+    accept: Accept = Accept()
+
+
+class Student(Architecture):
+    """The compact model that is trained for the target."""
+
+    model: str = "yolo11n.yaml"
+
+
+class Distill(Schedule):
+    """The student learns from pseudo labels.
+
+    Attributes:
+        init: ``model`` starts from ``student.model``; ``source`` from the student's architecture trained on the source.
+    """
+
+    init: Literal["model", "source"] = "model"
+
+
+class Finetune(Schedule):
+    """The student goes on with labelled target images.
+
+    Attributes:
+        fraction: the share of ``data.target_labelled`` to use, nested over fractions.
+    """
+
+    fraction: Fraction = 1.0
+
+
+class Evaluate(Section):
+    """Which models are scored on ``data.test``.
+
+    Attributes:
+        source_only: the student's architecture trained on the source alone, with the schedule of ``distill``.
+        oracle: the student's architecture trained on all of ``data.target_labelled``.
+        oracle_schedule: the oracle's schedule; the default is that of ``distill``.
+        batch: images per forward pass.
+        max_boxes: boxes per image that count.
+    """
+
+    source_only: bool = True
+    oracle: bool = True
+    oracle_schedule: Schedule | None = None
+    batch: Annotated[int, Field(ge=1)] = 16
+    max_boxes: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class Report(Section):
+    """The page at the end.
+
+    Attributes:
+        images: how many target images the grid shows.
+    """
+
+    images: Annotated[int, Field(ge=0, le=200)] = 6
+
+
+class Recipe(Section):
+    """Everything one adaptation needs, in the order of the pipeline; a section that is absent is a stage left out.
+
+    Attributes:
+        name: what runs of the recipe are called.
+        classes: the student's classes, in order.
+        seed: the one seed that all the stages use.
+        device: ``auto`` takes a GPU where there is one; else ``cpu``, ``cuda:0``, ...
+        workers: processes that load images while a model trains.
+        source_file: where the recipe was read, for messages and relative paths; set by the loader.
+    """
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=1)]
+    data: Data
+    teachers: Annotated[tuple[Teacher, ...], Field(min_length=1)]
+    teach: Schedule | None = None
+    predict: Predict = Predict()
+    fuse: Fuse = Fuse()
+    review: Review = Review()
+    student: Student = Student()
+    distill: Distill | None = None
+    finetune: Finetune | None = None
+    evaluate: Evaluate | None = None
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        # One message for all of them, a line each, so that a person mends everything at once.
+        problems = [*_class_problems(self), *_stage_problems(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def _class_problems(recipe: Recipe) -> list[str]:
+    """Return what is wrong with the names of classes and teachers."""
+    known, problems = set(recipe.classes), []
+    if len(known) != len(recipe.classes):
+        problems.append("classes: expected distinct names; found one twice")
+    names = [teacher.name for teacher in recipe.teachers]
+    if len(set(names)) != len(names):
+        problems.append(f"teachers: expected distinct names; found {names}")
+    places: list[tuple[str, set[str]]] = [
+        ("fuse.keep", set(recipe.fuse.keep) - {"default"}),
+        ("fuse.drop", set(recipe.fuse.drop) - {"default"}),
+    ]
+    places += [(f"teachers.{t.name}.classes", {c for c in t.classes.values() if c}) for t in recipe.teachers]
+    for key in ("source", "target", "target_labelled", "test"):
+        images: Images | None = getattr(recipe.data, key)
+        if images is not None:
+            places.append((f"data.{key}.classes", {c for c in images.classes.values() if c}))
+            places.append((f"data.{key}.labelled_classes", set(images.labelled_classes or ())))
+    for place, used in places:
+        problems += [
+            f"{place}: expected one of the recipe's classes {list(recipe.classes)}; found '{name}'"
+            for name in sorted(used - known)
+        ]
+    return problems
+
+
+def _stage_problems(recipe: Recipe) -> list[str]:
+    """Return which stages lack what they need."""
+    problems = []
+    data, evaluate = recipe.data, recipe.evaluate
+    untrained = [teacher for teacher in recipe.teachers if teacher.weights is None]
+    for teacher in untrained:
+        if data.source is None:
+            problems.append(f"teachers.{teacher.name}: training it needs 'data.source'; add it, or give the teacher 'weights'")
+        if teacher.schedule is None and recipe.teach is None:
+            problems.append(f"teachers.{teacher.name}: training it needs a 'teach' section (epochs, batch, ...); add one")
+    if recipe.finetune is not None and recipe.distill is None:
+        problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
+    if recipe.finetune is not None and data.target_labelled is None:
+        problems.append("finetune: needs 'data.target_labelled'; add it, or leave 'finetune' out")
+    if recipe.distill is not None and recipe.distill.init == "source" and data.source is None:
+        problems.append("distill.init: 'source' needs 'data.source'; add it, or start from 'model'")
+    if evaluate is not None and data.test is None:
+        problems.append("evaluate: needs 'data.test', labelled images of the target; add it, or leave 'evaluate' out")
+    return problems
+
+
+def root_of(recipe: Recipe, folder: Path) -> Path:
+    """Return the folder that the recipe's relative paths count from; ``folder`` is the recipe's own."""
+    return (folder / recipe.data.root).resolve()
