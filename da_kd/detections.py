@@ -73,7 +73,7 @@ class Detections:
                 f"Detections need one score and one label for each of {count} boxes; "
                 f"found {self.score.shape} scores and {self.label.shape} labels."
             )
-        if count and not (0 <= self.label.min() and self.label.max() < len(self.vocabulary)):
+        if count and not (self.label.min() >= 0 and self.label.max() < len(self.vocabulary)):
             raise DataError(
                 f"Labels must lie in 0..{len(self.vocabulary) - 1} for {len(self.vocabulary)} classes; "
                 f"found {self.label.min()}..{self.label.max()}."

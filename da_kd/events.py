@@ -31,20 +31,21 @@ class Event:
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A stage begins to work; ``why`` names the key or input that made it run, empty for a first run."""
+    """A step of a stage begins to work; ``why`` names the key or input that made it run, empty for a first run."""
 
     kind: ClassVar[str] = "stage_started"
+    name: str = ""
     why: str = ""
 
 
 @dataclass(frozen=True)
 class StageDone(Event):
-    """A stage is finished (``reused``: its output was there before); ``summary`` is one line for a person."""
+    """A step of a stage is finished (``reused``: its output was there before, made in ``seconds``)."""
 
     kind: ClassVar[str] = "stage_done"
+    name: str = ""
     seconds: float = 0.0
     reused: bool = False
-    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,15 @@ class Job:
     def named(self, stage: str) -> Job:
         """Return the same job for another stage."""
         return Job(self._sink, self._cancelled, stage)
+
+    def also(self, sink: Sink) -> Job:
+        """Return a job that sends its events to ``sink`` as well."""
+
+        def both(event: Event) -> None:
+            self._sink(event)
+            sink(event)
+
+        return Job(both, self._cancelled, self.stage)
 
     def emit(self, event: Event) -> None:
         """Send an event on."""

@@ -6,7 +6,6 @@ second), nor know how a stage works.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -303,7 +302,6 @@ class Recipe(Section):
         seed: the one seed that all the stages use.
         device: ``auto`` takes a GPU where there is one; else ``cpu``, ``cuda:0``, ...
         workers: processes that load images while a model trains.
-        source_file: where the recipe was read, for messages and relative paths; set by the loader.
     """
 
     schema_: Literal[1] = Field(1, alias="schema")
@@ -379,7 +377,3 @@ def _stage_problems(recipe: Recipe) -> list[str]:
         problems.append("evaluate: needs 'data.test', labelled images of the target; add it, or leave 'evaluate' out")
     return problems
 
-
-def root_of(recipe: Recipe, folder: Path) -> Path:
-    """Return the folder that the recipe's relative paths count from; ``folder`` is the recipe's own."""
-    return (folder / recipe.data.root).resolve()

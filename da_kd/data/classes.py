@@ -1,0 +1,60 @@
+"""A set's class names become the recipe's. A name is never matched by likeness; likeness only makes suggestions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from da_kd.data.problems import SHOWN
+from da_kd.detections import Vocabulary
+from da_kd.errors import DataError
+
+
+def map_classes(
+    own: Vocabulary, mapping: Mapping[str, str | None], classes: Vocabulary, where: str
+) -> dict[str, str | None]:
+    """Return for each of a set's classes one of the recipe's, or None where it is left out.
+
+    Args:
+        own: the set's class names.
+        mapping: names that differ; None leaves a class out. Equal names need no entry.
+        classes: the recipe's class names.
+        where: the recipe's key of the set, for messages (``data.source``).
+
+    Raises:
+        DataError: a class of the set has no place, or the mapping names a class that the set does not have.
+    """
+    problems = [
+        f"{where}.classes maps '{name}', which is not a class of the set {_brief(own)}{_suggest(name, own)} remove it"
+        for name in mapping
+        if name not in own
+    ]
+    problems += [
+        f"{where}.classes maps '{name}' to '{to}', which is not one of the recipe's classes {_brief(classes)}"
+        f"{_suggest(to, classes)} correct it"
+        for name, to in mapping.items()
+        if to is not None and to not in classes
+    ]
+    problems += [
+        f"class '{name}' of {where} is not one of the recipe's classes {_brief(classes)}{_suggest(name, classes)} "
+        f"map it under {where}.classes, or to null to leave it out"
+        for name in own
+        if name not in mapping and name not in classes
+    ]
+    if problems:
+        shown = problems[:SHOWN] + ([f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
+        raise DataError("\n".join(shown))
+    return {name: mapping.get(name, name) if name in mapping else name for name in own}
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    """Return "; did you mean ...?" where a known name is like ``name``, whatever the case; else a bare semicolon."""
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), list(by_lower), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(by_lower[item]) for item in close)}?" if close else ";"
+
+
+def _brief(names: Sequence[str]) -> str:
+    """Return names for a message, the first twelve of a long list."""
+    most = 12
+    return str(list(names)) if len(names) <= most else f"{[*names[:most], '...']}"

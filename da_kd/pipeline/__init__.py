@@ -1,0 +1,24 @@
+"""The pipeline: stages in order, what is reused and why, runs that can be stopped and taken up again."""
+
+from da_kd.pipeline.inputs import Inputs, load_inputs
+from da_kd.pipeline.plan import PlannedStep, plan
+from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
+from da_kd.pipeline.run import resume, run
+from da_kd.pipeline.runs import Run, RunState, list_runs
+from da_kd.pipeline.steps import STAGES
+
+__all__ = [
+    "STAGES",
+    "Inputs",
+    "PlannedStep",
+    "Run",
+    "RunMetrics",
+    "RunResult",
+    "RunState",
+    "StepOutcome",
+    "list_runs",
+    "load_inputs",
+    "plan",
+    "resume",
+    "run",
+]

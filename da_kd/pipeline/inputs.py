@@ -1,0 +1,93 @@
+"""Turns the data section of a recipe into image sets: draws what is to be drawn, reads what lies on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from da_kd.data import ImageSet, ScanCache, load_images, overlap
+from da_kd.demo import render_set
+from da_kd.errors import DataError
+from da_kd.events import Job
+from da_kd.recipe import Images, Recipe
+from da_kd.store import Output, Store
+
+_LABELLED = {"source": True, "target": False, "target_labelled": True, "test": True}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The image sets of a recipe, by their key under ``data``; a set the recipe leaves out is absent.
+
+    Attributes:
+        sets: by name: ``source``, ``target``, ``target_labelled``, ``test``.
+        notes: what a reader of the report has to know about them.
+    """
+
+    sets: Mapping[str, ImageSet]
+    notes: tuple[str, ...] = field(default=())
+
+    def get(self, name: str) -> ImageSet:
+        """Return one set.
+
+        Raises:
+            DataError: the recipe has none of that name.
+        """
+        if name not in self.sets:
+            raise DataError(f"The recipe has no 'data.{name}', which is needed here; add it.")
+        return self.sets[name]
+
+
+def load_inputs(recipe: Recipe, store: Store, job: Job) -> Inputs:
+    """Read every set of a recipe; labels of ``data.target`` are never opened.
+
+    Raises:
+        DataError: a set is missing, empty or has bad labels; labelled sets list every problem.
+    """
+    job = job.named("data")
+    sets: dict[str, ImageSet] = {}
+    with ScanCache(store.root / "scan.sqlite") as cache:
+        for name, labelled in _LABELLED.items():
+            spec: Images | None = getattr(recipe.data, name)
+            if spec is None:
+                continue
+            place = _drawn(spec, recipe.seed, store, job) if spec.render else spec
+            sets[name] = load_images(
+                place,
+                Path(recipe.data.root),
+                recipe.classes,
+                labels=labelled,
+                cache=cache,
+                frames=store.root / "frames",
+                job=job,
+                name=f"data.{name}",
+            )
+    notes = tuple(_leaks(sets))
+    for note in notes:
+        job.warn(note)
+    return Inputs(sets, notes)
+
+
+def _drawn(spec: Images, seed: int, store: Store, job: Job) -> Images:
+    """Return the specification of a rendered set as a place on the disk, drawing it on first use."""
+    lab, count, split = spec.render, spec.count or 0, spec.split[0]
+    if lab is None:
+        raise DataError("Expected a set to render; found one with a path.")
+    output = Output("data", {"render": lab, "split": split, "count": count, "seed": seed}, units=count)
+    folder = store.make(output, lambda out, work: render_set(lab, split, count, seed, out, work), job)
+    return spec.model_copy(update={"path": str(folder), "render": None, "count": None, "format": "yolo"})
+
+
+def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:
+    """Return a sentence for each set that shares images with the test set."""
+    notes = []
+    for name in ("source", "target", "target_labelled"):
+        if name in sets and "test" in sets:
+            shared = overlap(sets[name], sets["test"])
+            if shared:
+                notes.append(
+                    f"{len(shared)} images of data.test are also in data.{name} (same content), e.g. '{shared[0][1]}'; "
+                    "figures on them say little about new images."
+                )
+    return notes

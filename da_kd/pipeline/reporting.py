@@ -1,0 +1,147 @@
+"""Gathers the figures of a run from the store, and hands the report its facts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from da_kd.detections import DetectionTable, read_table
+from da_kd.events import Job, StageDone, StageStarted
+from da_kd.hashing import hash_json
+from da_kd.pipeline.inputs import Inputs
+from da_kd.pipeline.results import RunMetrics, StepOutcome
+from da_kd.pipeline.runs import Run
+from da_kd.pipeline.steps import STAGES, Step, absent_rows, rows
+from da_kd.recipe import Recipe, dump_recipe
+from da_kd.stages import fuse, predict
+from da_kd.stages.evaluate.metrics import Metrics, gap_recovered
+from da_kd.stages.report import ReportFacts, write_report
+from da_kd.store import Store, library_versions, write_json
+from da_kd.training import read_result
+
+_REPORT_VERSION = 1
+
+
+def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> RunMetrics:
+    """Return the figures of every row that is scored, and the reasons of those that are not."""
+    absent = absent_rows(recipe)
+    models: dict[str, Metrics] = {}
+    for row in rows(recipe):
+        step = steps.get(f"evaluate:{row}")
+        if step is not None and store.finished(step.output):
+            tree = json.loads((store.path(step.output) / "metrics.json").read_text(encoding="utf-8"))
+            models[row] = Metrics(**tree)
+        elif row not in absent:
+            absent[row] = "not evaluated yet"
+    low, high = models.get("source_only"), models.get("oracle")
+    gaps = {row: gap_recovered(low, models.get(row), high) for row in ("student", "finetuned")}
+    return RunMetrics(models, gaps, absent, recipe.classes, recipe.seed, library_versions(), _seconds(steps, store))
+
+
+def make_report(
+    recipe: Recipe,
+    place: Run,
+    inputs: Inputs,
+    steps: Mapping[str, Step],
+    store: Store,
+    metrics: RunMetrics,
+    job: Job,
+) -> tuple[Path, StepOutcome]:
+    """Write the run's report, or find that it says all this already."""
+    folder, job, began = place.folder / "report", job.named("report"), time.time()
+    says = hash_json([_REPORT_VERSION, metrics.as_json(), dump_recipe(recipe), inputs.notes])
+    marker, page = folder / ".says", folder / "index.html"
+    if page.is_file() and marker.is_file() and marker.read_text(encoding="utf-8") == says:
+        job.emit(StageDone("report", name="report", reused=True))
+        return page, StepOutcome("report", "report", True, "", folder)
+    job.emit(StageStarted("report", name="report"))
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.unlink(missing_ok=True)
+    page = write_report(_facts(recipe, place, inputs, steps, store, metrics), folder, job)
+    seconds = round(time.time() - began, 3)
+    write_json(folder / "metrics.json", _with_report_seconds(metrics, seconds))
+    marker.write_text(says, encoding="utf-8")
+    job.emit(StageDone("report", name="report", seconds=seconds))
+    return page, StepOutcome("report", "report", False, "", folder)
+
+
+def _with_report_seconds(metrics: RunMetrics, seconds: float) -> dict[str, Any]:
+    tree = metrics.as_json()
+    return {**tree, "seconds": {**tree["seconds"], "report": seconds}}
+
+
+def _seconds(steps: Mapping[str, Step], store: Store) -> dict[str, float]:
+    """Return what each stage took, all its steps together, when they were made."""
+    seconds: dict[str, float] = {}
+    for step in steps.values():
+        if store.finished(step.output):
+            spent = float(store.manifest(step.output)["seconds"])
+            seconds[step.stage] = round(seconds.get(step.stage, 0.0) + spent, 3)
+    return {stage: seconds[stage] for stage in STAGES if stage in seconds}
+
+
+def _facts(
+    recipe: Recipe, place: Run, inputs: Inputs, steps: Mapping[str, Step], store: Store, metrics: RunMetrics
+) -> ReportFacts:
+    done = {name: store.path(step.output) for name, step in steps.items() if store.finished(step.output)}
+    test = inputs.sets.get("test")
+    review = done.get("review")
+    return ReportFacts(
+        title=recipe.name,
+        command=f"da-kd run {place.folder / 'recipe.yaml'} --run {place.folder}",
+        metrics=metrics.as_json(),
+        curves={_row(name): read_result(path).curves for name, path in done.items() if (path / "training.json").exists()},
+        pseudo=read_table(review / "labels.parquet") if review else None,
+        keep=fuse.thresholds(recipe.fuse.keep, recipe.classes),
+        drop=fuse.thresholds(recipe.fuse.drop, recipe.classes),
+        truth=test.table if test else None,
+        test_root=test.root if test else None,
+        predictions=_predictions(done),
+        skipped=_skipped(recipe, done),
+        review=_counts(review),
+        notes=(*inputs.notes, *_sittings(done)),
+        images=recipe.report.images,
+        recipe_yaml=dump_recipe(recipe),
+    )
+
+
+def _row(step: str) -> str:
+    return step.replace("teach:", "teacher:")
+
+
+def _predictions(done: Mapping[str, Path]) -> dict[str, DetectionTable]:
+    return {
+        name.removeprefix("evaluate:"): read_table(path / "predictions.parquet")
+        for name, path in done.items()
+        if name.startswith("evaluate:")
+    }
+
+
+def _skipped(recipe: Recipe, done: Mapping[str, Path]) -> list[tuple[str, str, str]]:
+    """Return the target images that some teacher could not read, each once."""
+    reasons: dict[str, str] = {}
+    for teacher in recipe.teachers:
+        if folder := done.get(f"predict:{teacher.name}"):
+            table = predict.read_predictions(folder)
+            reasons |= {key: reason for key, reason in zip(table.key, table.reason, strict=True) if reason}
+    return [("target", key, reason) for key, reason in sorted(reasons.items())]
+
+
+def _counts(folder: Path | None) -> dict[str, int]:
+    if folder is None:
+        return {}
+    tree = json.loads((folder / "review.json").read_text(encoding="utf-8"))
+    return {str(key): value for key, value in tree.items() if isinstance(value, int)}
+
+
+def _sittings(done: Mapping[str, Path]) -> list[str]:
+    """Return a sentence for every training that was interrupted, since it is not repeatable bit for bit."""
+    notes = []
+    for name, path in done.items():
+        if (path / "training.json").exists() and (after := read_result(path).resumed_from):
+            epochs = ", ".join(str(epoch) for epoch in after)
+            notes.append(f"The training of '{_row(name)}' was interrupted and went on after epoch {epochs}.")
+    return notes

@@ -1,0 +1,190 @@
+"""Runs a recipe: makes what is missing, reuses what is there, says why, and can be taken up again after anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from da_kd.errors import Cancelled, DaKdError, InputError, Paused
+from da_kd.events import Job, StageDone, StageStarted
+from da_kd.pipeline.inputs import Inputs, load_inputs
+from da_kd.pipeline.reporting import collect_metrics, make_report
+from da_kd.pipeline.results import RunResult, StepOutcome
+from da_kd.pipeline.runs import Run, RunState, State
+from da_kd.pipeline.steps import STAGES, Step, build_steps, review_input
+from da_kd.recipe import Recipe, load_recipe
+from da_kd.stages import review
+from da_kd.store import Store, hold
+
+WORKSPACE = Path("runs")
+
+
+def run(
+    recipe: Recipe | str | Path,
+    folder: str | Path | None = None,
+    *,
+    until: str | None = None,
+    job: Job | None = None,
+) -> RunResult:
+    """Take a recipe through its stages; stages whose output is there already are reused.
+
+    Args:
+        recipe: a recipe, or the path of one.
+        folder: the run's folder; the default is ``runs/<name of the recipe>``. Its parent is the workspace, whose store
+            all its runs share.
+        until: the last stage to run; all by default.
+        job: where progress goes, and who may stop it.
+
+    Raises:
+        DaKdError: see :mod:`da_kd.errors`; ``Paused`` when a person has to review, ``Cancelled`` when stopped.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    if until is not None and until not in STAGES:
+        raise InputError(f"Expected one of the stages {', '.join(STAGES)}; found '{until}'.")
+    place = Run(Path(folder) if folder is not None else WORKSPACE / recipe.name)
+    return _Runner(recipe, place, until).go(job or Job(), reviewed=False)
+
+
+def resume(folder: str | Path, *, until: str | None = None, job: Job | None = None) -> RunResult:
+    """Go on with a run that was paused for review, stopped or killed; takes what a person reviewed.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    place = Run(Path(folder))
+    return _Runner(place.recipe(), place, until).go(job or Job(), reviewed=True)
+
+
+class _Runner:
+    """One sitting of one run."""
+
+    def __init__(self, recipe: Recipe, place: Run, until: str | None) -> None:
+        self.recipe, self.place = recipe, place
+        self.store = Store(place.workspace)
+        self.last = STAGES.index(until) if until else len(STAGES) - 1
+        self.before: Mapping[str, Mapping[str, Any]] = {}
+        self.state = RunState()
+
+    def go(self, job: Job, reviewed: bool) -> RunResult:
+        """Run, and record how it ended."""
+        with self.place.taken(self.recipe, job) as job:
+            known = self.place.state()
+            self.before = known.steps
+            self.state = replace(known, state="running", started=time.time(), ended=None, message="")
+            self.place.save(self.state)
+            try:
+                result = self._work(job, reviewed and known.state == "paused")
+            except BaseException as error:
+                self._end(_state_of(error), str(error) if isinstance(error, DaKdError) else repr(error))
+                raise
+            self._end("done", f"Report: {result.report}" if result.report else "Stopped where asked.")
+            return result
+
+    def _end(self, state: State, message: str) -> None:
+        self.state = replace(self.state, state=state, message=message, ended=time.time())
+        self.place.save(self.state)
+
+    def _work(self, job: Job, reviewed: bool) -> RunResult:
+        inputs = load_inputs(self.recipe, self.store, job)
+        steps = build_steps(self.recipe, inputs, self.store)
+        if reviewed and self.recipe.review.mode == "human":
+            steps = self._take_back(inputs, steps, job)
+        self._remember(steps)
+        outcomes = []
+        for step in steps.values():
+            if STAGES.index(step.stage) > self.last:
+                continue
+            if step.name == "review":
+                self._wait_for_person(inputs, steps, job)
+            outcomes.append(self._do(step, job))
+        metrics = collect_metrics(self.recipe, steps, self.store)
+        report = None
+        if self.last == len(STAGES) - 1:
+            report, outcome = make_report(self.recipe, self.place, inputs, steps, self.store, metrics, job)
+            outcomes.append(outcome)
+        done = {step.name for step in steps.values() if self.store.finished(step.output)}
+        weights = {
+            name: self.store.path(step.output) / "weights.pt"
+            for name, step in steps.items()
+            if name in done and (self.store.path(step.output) / "weights.pt").is_file()
+        }
+        labels = self.store.path(steps["review"].output) / "labels.parquet" if "review" in done else None
+        return RunResult(self.place.folder, report, metrics, tuple(outcomes), labels, weights)
+
+    def _do(self, step: Step, job: Job) -> StepOutcome:
+        job = job.named(step.stage)
+        folder = self.store.path(step.output)
+        if self.store.finished(step.output):
+            seconds = float(self.store.manifest(step.output)["seconds"])
+            job.emit(StageDone(step.stage, name=step.name, seconds=seconds, reused=True))
+            return StepOutcome(step.name, step.stage, True, "", folder)
+        why = why_again(step, self.before)
+        if self.store.begun(step.output):
+            why = "goes on where it was interrupted"
+        self.state = replace(self.state, stage=step.stage)
+        self.place.save(self.state)
+        job.check()
+        job.emit(StageStarted(step.stage, name=step.name, why=why))
+        with hold(self.place.workspace / "locks" / self.recipe.device.replace(":", "-"), job, "the device", wait=True):
+            self.store.make(step.output, step.work, job)
+        seconds = float(self.store.manifest(step.output)["seconds"])
+        job.emit(StageDone(step.stage, name=step.name, seconds=seconds, reused=False))
+        return StepOutcome(step.name, step.stage, False, why, folder)
+
+    def _remember(self, steps: Mapping[str, Step]) -> None:
+        """Record what decides every step, so that the next sitting can say what changed."""
+        record = {
+            name: {"stage": step.stage, "fingerprint": step.output.fingerprint, "parts": dict(step.output.parts)}
+            for name, step in steps.items()
+        }
+        self.state = replace(self.state, steps=record)
+        self.place.save(self.state)
+
+    def _wait_for_person(self, inputs: Inputs, steps: Mapping[str, Step], job: Job) -> None:
+        """Pause where a person has to review these pseudo labels and has not said that they did."""
+        labels = steps["fuse"].output.fingerprint
+        if self.recipe.review.mode != "human" or self.state.reviewed == labels:
+            return
+        given = review_input(self.recipe, inputs, self.store, steps)
+        dataset = review.open_for_person(given, self.place.workspace, job.named("review"))
+        raise Paused(
+            f"The pseudo labels wait for review in the FiftyOne dataset '{dataset}'. Open it with "
+            f"'da-kd review {self.place.folder}', then go on with 'da-kd resume {self.place.folder}'."
+        )
+
+    def _take_back(self, inputs: Inputs, steps: dict[str, Step], job: Job) -> dict[str, Step]:
+        """Take what the person did into the journal; return the steps that follow from it."""
+        if not self.store.finished(steps["fuse"].output):
+            return steps
+        given = review_input(self.recipe, inputs, self.store, steps)
+        count = review.take_back(given, self.place.workspace, job.named("review"))
+        job.named("review").note(f"{count} new decisions were taken from the review.")
+        self.state = replace(self.state, reviewed=steps["fuse"].output.fingerprint)
+        self.place.save(self.state)
+        return build_steps(self.recipe, inputs, self.store)
+
+
+def why_again(step: Step, before: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return which keys differ from the last time this step of the run was planned; '' for a first time."""
+    old: Mapping[str, Any] = before.get(step.name, {}).get("parts", {})
+    if not old:
+        return ""
+    new = step.output.parts
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return ", ".join(_change(key, old.get(key), new.get(key)) for key in sorted(changed))
+
+
+def _change(key: str, old: Any, new: Any) -> str:
+    """Return one change in words; fingerprints are not worth reading."""
+    short = all(len(str(value)) <= 24 for value in (old, new))  # noqa: PLR2004 - shorter than a fingerprint
+    return f"{key}: {old} -> {new}" if short else f"{key} changed"
+
+
+def _state_of(error: BaseException) -> State:
+    if isinstance(error, Paused):
+        return "paused"
+    return "cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "failed"

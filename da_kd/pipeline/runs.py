@@ -1,0 +1,145 @@
+"""A run's folder: the resolved recipe, its state, its events, and the lock that says who works on it.
+
+runs/<run>/recipe.yaml    the recipe, every default written out
+runs/<run>/run.json       state and fingerprints
+runs/<run>/events.jsonl   everything the stages told
+runs/<run>/report/        the page and metrics.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from da_kd.errors import DataError, InputError
+from da_kd.events import Event, Job
+from da_kd.recipe import Recipe, dump_recipe, load_recipe
+from da_kd.store import hold, holder, write_json
+
+State = Literal["new", "running", "paused", "done", "failed", "cancelled", "killed"]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What is known of a run between two commands.
+
+    Attributes:
+        state: where it stands; ``killed`` is a run that says it is running but whose process is gone.
+        stage: the stage it is in, or was in last.
+        message: the last word to a person: why it failed, where to review, where the report is.
+        started: seconds since the epoch.
+        ended: likewise, or None while it runs.
+        reviewed: the fingerprint of the pseudo labels that a person has reviewed, or "".
+        steps: by step, its stage, fingerprint, parts and whether it is finished.
+    """
+
+    state: State = "new"
+    stage: str = ""
+    message: str = ""
+    started: float | None = None
+    ended: float | None = None
+    reviewed: str = ""
+    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Run:
+    """A run's folder on the disk; making one writes nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that holds this run, its siblings and their store."""
+        return self.folder.parent
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a run."""
+        return (self.folder / "run.json").is_file()
+
+    def recipe(self) -> Recipe:
+        """Return the run's resolved recipe.
+
+        Raises:
+            InputError: there is no such run.
+        """
+        if not (self.folder / "recipe.yaml").is_file():
+            raise InputError(f"Expected a run at {self.folder}; there is none. 'da-kd ls' lists the runs.")
+        return load_recipe(self.folder / "recipe.yaml")
+
+    def state(self) -> RunState:
+        """Return where the run stands.
+
+        Raises:
+            DataError: its record cannot be read.
+        """
+        if not self.exists:
+            return RunState()
+        try:
+            known = RunState(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"The record of run '{self.name}' cannot be read ({error}); remove {self.folder}.") from error
+        return replace(known, state="killed") if known.state == "running" and self.pid() is None else known
+
+    def save(self, state: RunState) -> None:
+        """Write where the run stands."""
+        write_json(self.folder / "run.json", asdict(state))
+
+    def pid(self) -> int | None:
+        """Return the process that works on the run, or None."""
+        return holder(self.folder / "lock")
+
+    @contextmanager
+    def taken(self, recipe: Recipe, job: Job) -> Iterator[Job]:
+        """Hold the run for this process; yield a job that writes its events down as well.
+
+        Raises:
+            Busy: another process works on it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with hold(self.folder / "lock", job, f"the run '{self.name}'"):
+            temporary = self.folder / ".recipe.yaml.tmp"
+            temporary.write_text(dump_recipe(recipe), encoding="utf-8")
+            os.replace(temporary, self.folder / "recipe.yaml")
+            with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+
+                def write(event: Event) -> None:
+                    file.write(json.dumps(event.as_json()) + "\n")
+                    file.flush()
+
+                yield job.also(write)
+
+    def stop(self, patience: float = 20.0) -> bool:
+        """Ask the process that works on the run to stop, and wait; return whether there was one.
+
+        A process that does not stop within ``patience`` seconds is killed; what was finished stays.
+        """
+        pid = self.pid()
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + patience
+        while self.pid() == pid and time.monotonic() < end:
+            time.sleep(0.1)
+        if self.pid() == pid:
+            os.kill(pid, signal.SIGKILL)
+        return True
+
+
+def list_runs(workspace: Path) -> list[Run]:
+    """Return the runs of a workspace, the latest first."""
+    found = [Run(path.parent) for path in workspace.glob("*/run.json")]
+    return sorted(found, key=lambda run: (run.folder / "run.json").stat().st_mtime, reverse=True)

@@ -1,0 +1,240 @@
+"""Reads recipes: YAML, ``${VARIABLES}``, ``--set`` changes, and mistakes rewritten for people.
+
+Must not know what a stage does with a key, nor look whether files that a recipe names exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from da_kd.errors import RecipeError
+from da_kd.recipe.models import Architecture, Recipe, Teacher
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe YAML loader that refuses a key given twice, which plain YAML would silently overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build one mapping after checking its keys."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe file.
+
+    Args:
+        path: the YAML file; relative ``data.root`` counts from its folder.
+        changes: ``key.sub=value`` strings laid over the file, the value read as YAML.
+
+    Raises:
+        RecipeError: with every problem found.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError([f"expected a YAML file at {path}; there is none"], str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - derived from the safe loader
+    except UnicodeDecodeError as error:
+        raise RecipeError([f"expected UTF-8 text; byte {error.start} is not"], str(path)) from error
+    except yaml.YAMLError as error:
+        raise RecipeError([f"not readable as YAML: {_yaml_place(error)}"], str(path)) from error
+    if not isinstance(tree, dict):
+        raise RecipeError([f"expected keys and values; found {_kind(tree)}"], str(path))
+    return parse_recipe(tree, changes, folder=path.resolve().parent, source=str(path))
+
+
+def parse_recipe(
+    tree: Mapping[str, Any], changes: Sequence[str] = (), folder: Path | None = None, source: str = "the recipe"
+) -> Recipe:
+    """Check a recipe given as a tree of plain values; ``folder`` is what relative paths count from.
+
+    Raises:
+        RecipeError: with every problem found.
+    """
+    problems: list[str] = []
+    merged = _with_changes(tree, changes, problems)
+    filled = _fill(merged, "", problems)
+    try:
+        recipe = _anchored(Recipe.model_validate(filled), folder or Path.cwd())
+    except ValidationError as error:
+        problems += _explain(error)
+    if problems:
+        raise RecipeError(problems, source)
+    return recipe
+
+
+def _anchored(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with every path that counts from ``folder`` made absolute."""
+
+    def place(name: str) -> str:
+        return str((folder / Path(name).expanduser()).resolve())
+
+    def model(architecture: Architecture) -> Architecture:
+        own = architecture.model.endswith(".pt") or (folder / architecture.model).is_file()
+        return architecture.model_copy(update={"model": place(architecture.model)}) if own else architecture
+
+    def teacher(item: Teacher) -> Teacher:
+        weights = place(item.weights) if item.weights else None
+        architecture = model(item.architecture) if item.architecture else None
+        return item.model_copy(update={"weights": weights, "architecture": architecture})
+
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update={"root": place(recipe.data.root)}),
+            "teachers": tuple(teacher(item) for item in recipe.teachers),
+            "student": model(recipe.student),
+        }
+    )
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as YAML, every default written out, so that it says all there is to say about a run."""
+    tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _with_changes(tree: Mapping[str, Any], changes: Sequence[str], problems: list[str]) -> dict[str, Any]:
+    """Return the tree with ``key.sub=value`` changes laid over it; a list is entered by its index or an item's name."""
+    result: dict[str, Any] = _copy(tree)
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key:
+            problems.append(f"--set {change}: expected key.sub=value")
+            continue
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            problems.append(f"--set {key}: the value is not readable as YAML: {_yaml_place(error)}")
+            continue
+        problem = _put(result, key.split("."), value)
+        if problem:
+            problems.append(f"--set {key}: {problem}")
+    return result
+
+
+def _copy(value: Any) -> Any:
+    """Return a deep copy of plain values."""
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _put(node: Any, path: list[str], value: Any) -> str:
+    """Set one place of a tree; return what is wrong with the path, or ''."""
+    for depth, step in enumerate(path):
+        last = depth == len(path) - 1
+        if isinstance(node, list):
+            names = [item.get("name") if isinstance(item, dict) else None for item in node]
+            index = int(step) if step.isdigit() else names.index(step) if step in names else None
+            if index is None or index >= len(node):
+                return f"expected an index below {len(node)} or one of the names {names}; found '{step}'"
+            if last:
+                node[index] = value
+            node = node[index]
+        elif isinstance(node, dict):
+            if last:
+                node[step] = value
+            elif node.get(step) is None:
+                node[step] = {}
+            node = node[step]
+        else:
+            return f"'{'.'.join(path[:depth])}' is {_kind(node)}, it has no key '{step}'"
+    return ""
+
+
+def _fill(value: Any, place: str, problems: list[str]) -> Any:
+    """Return the tree with ``${NAME}`` and ``${NAME:-default}`` replaced from the environment."""
+    if isinstance(value, dict):
+        return {key: _fill(item, f"{place}.{key}".strip("."), problems) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, f"{place}.{index}", problems) for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        found = os.environ.get(name, default)
+        if found is None:
+            problems.append(f"{place}: uses ${{{name}}}, which is not set; export {name}=... or pass --set {place}=...")
+            return ""
+        return found
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _yaml_place(error: yaml.YAMLError) -> str:
+    """Return what a YAML error says and where, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{getattr(error, 'problem', None) or error}"
+
+
+def _kind(value: Any) -> str:
+    """Return how a person would call the kind of a YAML value."""
+    names = {dict: "keys and values", list: "a list", str: f"the text '{value}'", type(None): "nothing"}
+    names |= {bool: f"{value}".lower(), int: f"the number {value}", float: f"the number {value}"}
+    return names.get(type(value), f"{value!r}")
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """Return one sentence for each mistake: where, what was expected, what was found, what to do."""
+    problems: list[str] = []
+    for item in error.errors(include_url=False):
+        place = ".".join(str(step) for step in item["loc"] if not str(step).startswith("function-"))
+        if item["type"] == "extra_forbidden":
+            problems.append(_unknown_key(place, item["loc"]))
+        elif item["type"] == "missing":
+            problems.append(f"{place}: expected a value; found none; add it")
+        elif item["type"] == "value_error":
+            text = str(item["ctx"]["error"]) if "ctx" in item else item["msg"]
+            problems += [f"{place}: {line}" if place else line for line in text.splitlines()]
+        else:
+            wanted = item["msg"].replace("Input should be", "expected").replace("Input should", "expected it to")
+            problems.append(f"{place}: {wanted[0].lower()}{wanted[1:]}; found {_kind(item['input'])}")
+    return list(dict.fromkeys(problems))
+
+
+def _unknown_key(place: str, loc: Sequence[int | str]) -> str:
+    """Return the sentence for a key that no section knows, with the nearest key it does know."""
+    model: Any = Recipe
+    for step in loc[:-1]:
+        model = _inner(model, step)
+    known = [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+    return f"{place}: no such key; {hint}"
+
+
+def _inner(model: Any, step: int | str) -> type[BaseModel] | None:
+    """Return the section that a step of an error's path leads into."""
+    if model is None or isinstance(step, int):
+        return model  # type: ignore[no-any-return]
+    for name, field in model.model_fields.items():
+        if step in (name, field.alias):
+            return _section(field.annotation)
+    return None
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """Return the section class inside an annotation such as ``tuple[Teacher, ...] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_section(part) for part in getattr(annotation, "__args__", ()))
+    return next((part for part in found if part is not None), None)

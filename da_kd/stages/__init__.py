@@ -1,0 +1,1 @@
+"""The stages of an adaptation, one folder each; a stage knows its inputs, its output folder and a job."""

@@ -1,0 +1,40 @@
+"""*distill*: the student learns from the reviewed pseudo labels of the target images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from da_kd.data import ImageSet
+from da_kd.events import Job
+from da_kd.recipe import Distill, Student
+from da_kd.training import TrainingTask, train
+
+
+def run(
+    student: Student,
+    config: Distill,
+    labels: ImageSet,
+    start: Path | None,
+    *,
+    seed: int,
+    device: str,
+    workers: int,
+    out: Path,
+    job: Job,
+) -> None:
+    """Train the student and write its ``weights.pt`` into ``out``.
+
+    Args:
+        student: the architecture.
+        config: the schedule.
+        labels: target images with pseudo labels; boxes in state *kept* are learned.
+        start: weights to start from, or None for the architecture's own start.
+        seed: for weights, order and augmentation.
+        device: where to train.
+        workers: processes that load images.
+        out: the output folder.
+        job: where progress goes.
+    """
+    task = TrainingTask("student", student, start, config, labels, seed, device, workers)
+    result = train(task, out, job)
+    job.note(f"The student learned from {result.images} images, {result.boxes} pseudo labels, {result.steps} steps.")

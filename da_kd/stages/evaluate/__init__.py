@@ -1,0 +1,73 @@
+"""*evaluate*: every model of a run answers on the same labelled target images and is scored the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from da_kd.data import ImageSet
+from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary, table_of
+from da_kd.events import Job
+from da_kd.recipe import Evaluate
+from da_kd.stages.evaluate.metrics import Metrics, score_tables
+from da_kd.stages.fuse.classes import class_map
+from da_kd.store import write_json
+from da_kd.teachers import Teacher
+from da_kd.teachers.batches import predict_images
+
+FLOOR = 0.001  # lowest score that counts; AP wants the whole precision-recall curve
+
+
+def run(
+    name: str,
+    model: Teacher,
+    classes: Mapping[str, str | None],
+    test: ImageSet,
+    config: Evaluate,
+    *,
+    device: str,
+    out: Path,
+    job: Job,
+) -> None:
+    """Write ``predictions.parquet`` (in the classes of ``test``) and ``metrics.json`` of one model into ``out``.
+
+    Args:
+        name: the model's row.
+        model: the model.
+        classes: its class names mapped to those of ``test``; equal names need no entry.
+        test: the labelled images.
+        config: how to run and count.
+        device: where to run.
+        out: the output folder.
+        job: where progress goes.
+    """
+    with model.open(device, FLOOR, config.batch) as predictor:
+        said = predict_images(predictor, test, name, config.batch, job, name)
+    predictions = translate(said, name, classes, test.table.vocabulary)
+    predictions.write(out / "predictions.parquet")
+    metrics = score_tables(test.table, predictions, config.max_boxes)
+    write_json(out / "metrics.json", metrics.as_json())
+    job.note(f"{name}: AP {_figure(metrics.AP)}, AP50 {_figure(metrics.AP50)}.")
+
+
+def translate(
+    said: DetectionTable, name: str, classes: Mapping[str, str | None], vocabulary: Vocabulary
+) -> DetectionTable:
+    """Return a model's boxes in another vocabulary; classes that go nowhere are left out."""
+    mapping = class_map(name, said.vocabulary, vocabulary, classes)
+    records = [
+        ImageRecord(key, said.sha[i], int(said.size[i, 0]), int(said.size[i, 1]), said.reason[i])
+        for i, key in enumerate(said.key)
+    ]
+    found: dict[str, Detections] = {
+        key: mapping.apply(said.at(i), 0.7) for i, key in enumerate(said.key) if not said.reason[i]
+    }
+    seen = [item for item, able in zip(vocabulary, mapping.able, strict=True) if able]
+    return table_of(vocabulary, records, found, searched=seen, teachers=(name,))
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+__all__ = ["Metrics", "run", "translate"]

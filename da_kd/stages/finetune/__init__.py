@@ -1,0 +1,28 @@
+"""*finetune*: the student goes on with whatever labelled target images exist. The training stage a second time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from da_kd.data import ImageSet
+from da_kd.events import Job
+from da_kd.recipe import Finetune, Student
+from da_kd.training import TrainingTask, train
+
+
+def run(
+    student: Student,
+    config: Finetune,
+    labelled: ImageSet,
+    start: Path,
+    *,
+    seed: int,
+    device: str,
+    workers: int,
+    out: Path,
+    job: Job,
+) -> None:
+    """Train the student on, from ``start``, and write its ``weights.pt`` into ``out``."""
+    task = TrainingTask("finetuned", student, start, config, labelled, seed, device, workers)
+    result = train(task, out, job)
+    job.note(f"The student went on with {result.images} labelled images, {result.boxes} boxes, {result.steps} steps.")

@@ -1,0 +1,82 @@
+"""Class maps: a teacher's class names to the recipe's, checked before anything is merged."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from da_kd.boxes import nms
+from da_kd.detections import Detections, Vocabulary
+from da_kd.errors import DataError
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Where each class of one teacher goes.
+
+    Attributes:
+        source: the teacher's vocabulary.
+        target: the recipe's classes.
+        index: for each source class the target's index, or -1 for none.
+    """
+
+    source: Vocabulary
+    target: Vocabulary
+    index: tuple[int, ...]
+
+    @property
+    def able(self) -> tuple[bool, ...]:
+        """For each target class, whether the teacher can see it."""
+        return tuple(position in self.index for position in range(len(self.target)))
+
+    @property
+    def left_out(self) -> Vocabulary:
+        """The source classes that go nowhere."""
+        return tuple(name for name, position in zip(self.source, self.index, strict=True) if position < 0)
+
+    def apply(self, found: Detections, overlap: float) -> Detections:
+        """Return the boxes in the target's vocabulary; where classes were joined, duplicates are suppressed."""
+        label = np.array(self.index, np.int32)[found.label] if len(found) else found.label
+        keep = label >= 0
+        mapped = Detections(self.target, found.xyxy[keep], found.score[keep], label[keep])
+        joined = len({i for i in self.index if i >= 0}) < sum(i >= 0 for i in self.index)
+        return mapped.pick(nms(mapped.xyxy, mapped.score, mapped.label, overlap)) if joined else mapped
+
+
+def class_map(teacher: str, source: Vocabulary, target: Vocabulary, given: Mapping[str, str | None]) -> ClassMap:
+    """Return the map of one teacher: the names given, and equal names by themselves.
+
+    Raises:
+        DataError: ``given`` names a class that the teacher does not have.
+    """
+    for name in given:
+        if name not in source:
+            near = difflib.get_close_matches(name, source, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it knows {_some(source)}"
+            raise DataError(f"teachers.{teacher}.classes: teacher '{teacher}' has no class '{name}'; {hint}")
+    wanted = [given[name] if name in given else name for name in source]
+    return ClassMap(source, target, tuple(target.index(name) if name in target else -1 for name in wanted))
+
+
+def check_all_seen(maps: Mapping[str, ClassMap], target: Vocabulary) -> None:
+    """Raise when no teacher can see one of the target's classes.
+
+    Raises:
+        DataError: names the class and the nearest names the teachers do know.
+    """
+    known = sorted({name for item in maps.values() for name in item.source})
+    for position, name in enumerate(target):
+        if not any(item.able[position] for item in maps.values()):
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"near it: {', '.join(near)}; map it" if near else f"they know {_some(known)}; map one of these"
+            raise DataError(
+                f"No teacher can see the class '{name}'; {hint} under teachers.<name>.classes, or leave the class out."
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the names as text, the first ten of many."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")  # noqa: PLR2004

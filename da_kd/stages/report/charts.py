@@ -1,0 +1,215 @@
+"""The charts of the page as plotly figures (plain JSON objects); must not know HTML, files or colours of a theme.
+
+Colours are names of CSS variables (``--student``): the page puts in those of the light or dark scheme. Texts are
+escaped, since plotly reads a subset of HTML in them.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from da_kd.detections import State
+from da_kd.stages.report.facts import TEACHER, ReportFacts, in_order, name_of
+
+Figure = dict[str, Any]
+
+_BINS = 40
+_MANY_CLASSES = 10  # from here on bars would be too thin
+_TEACHER_SHADES = 4
+_LOSSES = {"box_loss": ("box", "--line-1"), "cls_loss": ("class", "--line-2"), "dfl_loss": ("DFL", "--line-3")}
+_STATES = {State.DROPPED: "dropped", State.UNCERTAIN: "uncertain", State.KEPT: "kept"}
+_TALL = 2.0  # bars that many times as high as what matters are cut
+
+
+def ladder(facts: ReportFacts) -> Figure | None:
+    """Return AP and AP50 of every scored row as bars, None where nothing is scored."""
+    rows = in_order(facts.models)
+    if not rows:
+        return None
+    names = [_text(name_of(row)) for row in rows]
+    colours = [_colour(facts, row) for row in rows]
+    bars = []
+    for name, faded in (("AP50", True), ("AP", False)):
+        values = [_finite(facts.figure(row, name)) for row in rows]
+        bars.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": name,
+                "y": list(range(len(rows))),
+                "x": values,
+                "customdata": names,
+                "text": ["" if value is None else f"{value:.3f}" for value in values],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "marker": {"color": colours, "opacity": 0.45 if faded else 1.0},
+                "hovertemplate": "%{customdata}: " + name + " %{x:.3f}<extra></extra>",
+            }
+        )
+    layout = _layout(90 + 58 * len(rows))
+    layout["xaxis"] |= {"range": [0, 1.08], "dtick": 0.2, "title": _title("AP (strong) and AP50 (pale), 0 to 1")}
+    layout["yaxis"] |= {"showgrid": False} | _named(names, downwards=True)
+    return {"data": bars[::-1], "layout": layout | {"barmode": "group", "showlegend": False, "bargap": 0.3}}
+
+
+def per_class(facts: ReportFacts) -> Figure | None:
+    """Return AP by class and row: grouped bars, or dots on a line per class where there are many."""
+    rows = [row for row in in_order(facts.models) if facts.models[row].get("per_class")]
+    classes = [name for name in facts.classes if any(name in facts.models[row]["per_class"] for row in rows)]
+    if not classes:
+        return None
+    many = len(classes) > _MANY_CLASSES
+    labels = [_text(name) for name in classes]
+    figures, names = ("x", "y") if many else ("y", "x")
+    data = []
+    for row in rows:
+        values = [_finite(facts.models[row]["per_class"].get(name)) for name in classes]
+        trace: Figure = {"name": _text(name_of(row)), figures: values, names: list(range(len(classes)))}
+        trace |= {"type": "scatter", "mode": "markers"} if many else {"type": "bar"}
+        trace["marker"] = {"color": _colour(facts, row)} | ({"size": 9} if many else {})
+        data.append(trace | {"customdata": labels, "hovertemplate": f"%{{customdata}}: AP %{{{figures}:.3f}}"})
+    layout = _layout(110 + 24 * len(classes) if many else 360)
+    layout[f"{figures}axis"] |= {"range": [0, 1.02], "dtick": 0.2, "title": _title("AP, 0 to 1")}
+    layout[f"{names}axis"] |= {"showgrid": many} | _named(labels, downwards=many)
+    return {"data": data, "layout": layout | {"bargap": 0.28, "legend": _LEGEND_ABOVE}}
+
+
+def curve(epochs: Sequence[Mapping[str, float]]) -> Figure | None:
+    """Return the losses of one training over its epochs (left axis), and AP50 where it was measured (right axis)."""
+    data = []
+    for key, (name, colour) in _LOSSES.items():
+        line = _line(epochs, key, name, colour)
+        if line:
+            data.append(line)
+    if not data:
+        return None
+    layout = _layout(250) | {"legend": _LEGEND_ABOVE}
+    layout["xaxis"] |= {"title": _title("epoch"), "rangemode": "tozero", "showgrid": False}
+    layout["yaxis"] |= {"title": _title("loss"), "rangemode": "tozero", "nticks": 5}
+    reached = _line(epochs, "AP50", "AP50 (right axis)", "--ink-soft")
+    if reached:
+        reached |= {"yaxis": "y2", "line": {"color": "--ink-soft", "width": 2, "dash": "dot"}}
+        data.append(reached)
+        layout["yaxis2"] = _axis() | {"overlaying": "y", "side": "right", "range": [0, 1], "showgrid": False}
+    return {"data": data, "layout": layout}
+
+
+def scores(facts: ReportFacts, label: int) -> Figure | None:
+    """Return how the scores of one class's pseudo labels are spread, by state, with the thresholds as lines.
+
+    ``label`` counts into the pseudo labels' vocabulary. The axis is cut where doubtful boxes would dwarf the rest.
+    """
+    table = facts.pseudo
+    if table is None or not (table.label == label).any():
+        return None
+    name = table.vocabulary[label]
+    edges = np.linspace(0, 1, _BINS + 1)
+    middle = ((edges[:-1] + edges[1:]) / 2).round(4).tolist()
+    heights, data = np.zeros(_BINS), []
+    for state, word in _STATES.items():
+        mine = table.score[(table.label == label) & (table.state == state)]
+        high = np.histogram(mine.clip(0, 1), edges)[0]
+        heights = heights + high
+        bar = {"type": "bar", "name": word, "x": middle, "y": high.tolist(), "marker": {"color": f"--{word}"}}
+        data.append(bar | {"width": 1 / _BINS, "hovertemplate": f"%{{y}} {word}, score %{{x:.2f}}<extra></extra>"})
+    thresholds = {word: _of_class(side, name) for word, side in (("drop", facts.drop), ("keep", facts.keep))}
+    layout = _layout(230) | {"barmode": "stack", "bargap": 0, "showlegend": False}
+    layout["xaxis"] |= {"range": [0, 1], "dtick": 0.2, "title": _title("score"), "showgrid": False}
+    top = _ceiling(heights, edges, thresholds["drop"])
+    layout["yaxis"] |= {"title": _title("boxes"), "nticks": 5, "range": [0, top]}
+    layout["margin"] |= {"t": 26}
+    known = {word: at for word, at in thresholds.items() if at is not None}
+    layout["shapes"] = [_upright(at) for at in known.values()]
+    layout["annotations"] = [_flag(word, at, left=word == "drop") for word, at in known.items()]
+    return {"data": data, "layout": layout}
+
+
+def _ceiling(heights: Any, edges: Any, drop: float | None) -> float:
+    """Return the top of the axis: that of all bars, or of those from the drop threshold on where it is far lower."""
+    top = float(heights.max())
+    matters = heights[edges[1:] > (drop or 0.0)]
+    high = float(matters.max()) if matters.size else 0.0
+    return 1.1 * (high if high > 0 and top > _TALL * high else top)
+
+
+def _of_class(thresholds: Mapping[str, float], name: str) -> float | None:
+    return thresholds.get(name, thresholds.get("default"))
+
+
+def _upright(at: float) -> dict[str, Any]:
+    line = {"color": "--ink", "width": 1.5, "dash": "dash"}
+    return {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def _flag(word: str, at: float, left: bool) -> dict[str, Any]:
+    """Return the text over a threshold's line; the two lean away from each other."""
+    text = f"{word} {at:.2f}"
+    place = {"x": at, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if left and at > 0.2 else "left"}  # noqa: PLR2004
+    return {"text": text, "showarrow": False, "font": {"color": "--ink", "size": 12}, **place}
+
+
+def _line(epochs: Sequence[Mapping[str, float]], key: str, name: str, colour: str) -> Figure | None:
+    points = [(step.get("epoch", i), _finite(step.get(key))) for i, step in enumerate(epochs, 1)]
+    points = [(epoch, value) for epoch, value in points if value is not None]
+    if not points:
+        return None
+    line = {"type": "scatter", "name": name, "x": [p[0] for p in points], "y": [p[1] for p in points]}
+    look = {"mode": "lines" if len(points) > 1 else "markers", "line": {"color": colour, "width": 2}}
+    return line | look | {"marker": {"color": colour}, "hovertemplate": "epoch %{x}: %{y:.3f}"}
+
+
+def _colour(facts: ReportFacts, row: str) -> str:
+    if row.startswith(TEACHER):
+        teachers = [name for name in in_order(facts.models) if name.startswith(TEACHER)]
+        return f"--teacher-{teachers.index(row) % _TEACHER_SHADES + 1 if row in teachers else 1}"
+    return f"--{row.replace('_', '-')}" if row in ("source_only", "student", "finetuned", "oracle") else "--ink-soft"
+
+
+def _text(text: str, longest: int = 28) -> str:
+    """Return outside text for a chart: shortened, escaped for plotly's own HTML, without its LaTeX."""
+    text = " ".join(text.split())
+    short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return html.escape(short, quote=False).replace("$", "&#36;")
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _named(labels: Sequence[str], downwards: bool) -> dict[str, Any]:
+    """Return an axis of the places 0, 1, ... with names; plotly's own would merge those that read the same."""
+    ends = (-0.5, len(labels) - 0.5)
+    ticks = {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": list(labels)}
+    return ticks | {"range": list(reversed(ends)) if downwards else list(ends)}
+
+
+def _axis() -> dict[str, Any]:
+    look = {"zeroline": False, "gridcolor": "--rule", "color": "--ink-soft", "ticklabelstandoff": 6}
+    return look | {"automargin": True, "fixedrange": True}
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 13}, "standoff": 10}
+
+
+def _layout(height: int) -> dict[str, Any]:
+    return {
+        "height": height,
+        "autosize": True,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "--ink-soft"},
+        "hoverlabel": {"bgcolor": "--raised", "bordercolor": "--rule", "font": {"color": "--ink"}},
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "dragmode": False,
+        "xaxis": _axis(),
+        "yaxis": _axis(),
+    }
+
+
+_LEGEND_ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}

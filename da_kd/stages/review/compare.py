@@ -1,0 +1,73 @@
+"""What a person did: the labels an image came with against those it has now. Pure; knows no FiftyOne and no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from da_kd.stages.review.journal import Action, Box, Entry
+
+ACCEPTED_TAGS = frozenset({"accepted", "accept"})
+REJECTED_TAGS = frozenset({"rejected", "reject"})
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label of one image.
+
+    Attributes:
+        id: what the database calls it; stays through every edit.
+        box: its class, where it lies (pixels) and how sure the teachers were.
+        tags: words a rule or a person put on it.
+    """
+
+    id: str
+    box: Box
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """One image in review: ``before``, as it was laid in front of the person, and ``after``, as it is now.
+
+    A label that nobody touched has the same ``box`` in both, to the last bit.
+    """
+
+    sha: str
+    before: tuple[Label, ...]
+    after: tuple[Label, ...]
+
+
+def compare(images: Sequence[Reviewed], dataset: str, when: str = "", who: str = "") -> list[Entry]:
+    """Return one entry for every label that a person did something to, in the order of images and labels.
+
+    A rejection (deleted, or tagged so) goes before all else; then another class, then another place, then a tag that
+    accepts. Only tags that were not there before count. A label drawn and rejected in one go is nothing.
+    """
+    found = []
+    for image in images:
+        before = {label.id: label for label in image.before}
+        after = {label.id: label for label in image.after}
+        for name in [*before, *(name for name in after if name not in before)]:
+            action, new = _judge(before.get(name), after.get(name))
+            if action is not None:
+                old = before[name].box if name in before else None
+                found.append(Entry(image.sha, action, name, dataset, old, new, when, who))
+    return found
+
+
+def _judge(before: Label | None, after: Label | None) -> tuple[Action | None, Box | None]:
+    """Return what was done to one label and what came of it; None for nothing."""
+    if after is None:
+        return "rejected", None
+    tags = after.tags - (before.tags if before else frozenset())
+    rejected = bool(tags & REJECTED_TAGS)
+    if before is None:
+        return (None, None) if rejected else ("added", after.box)
+    if rejected:
+        return "rejected", None
+    if after.box.name != before.box.name:
+        return "relabelled", after.box
+    if after.box.xyxy != before.box.xyxy:
+        return "moved", after.box
+    return ("accepted", after.box) if tags & ACCEPTED_TAGS else (None, None)

@@ -1,0 +1,147 @@
+"""The door to FiftyOne: its import, its settings and its one connection per process.
+
+FiftyOne reads its settings from the environment when it is imported and connects when it is first used; both are done
+here, and undone when the room is left, so that a process can enter the rooms of several workspaces one after the
+other and the user's home stays untouched. Knows nothing of detections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from da_kd.errors import Busy, SetupError
+from da_kd.events import Job
+from da_kd.stages.review import mongod
+
+_inside = threading.Lock()  # FiftyOne has one connection per process
+
+
+@contextlib.contextmanager
+def open_room(workspace: Path, job: Job) -> Iterator[Any]:
+    """Yield the module ``fiftyone``, connected to the workspace's own database, while the block runs.
+
+    Raises:
+        SetupError: FiftyOne is not installed, or its database cannot be started or reached.
+        Busy: this process is in a room already, or another one blocks the database.
+    """
+    if not _inside.acquire(blocking=False):
+        raise Busy("This process has a review database open already; close that one first, or use another process.")
+    try:
+        with mongod.serve(workspace, job) as uri, _environment(settings(workspace, uri)):
+            fo = _import()
+            _configure(fo, workspace, uri)
+            _connect(fo, uri)
+            try:
+                yield fo
+            finally:
+                _disconnect()
+    finally:
+        _inside.release()
+
+
+def settings(workspace: Path, uri: str) -> dict[str, str]:
+    """Return the environment in which FiftyOne keeps everything inside the workspace and calls nobody."""
+    home = workspace.resolve() / "mongo" / "fiftyone"
+    return {
+        "FIFTYONE_DATABASE_URI": uri,
+        "FIFTYONE_DATABASE_VALIDATION": "false",  # else it complains about every mongod but the newest
+        "FIFTYONE_DO_NOT_TRACK": "true",
+        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+        "FIFTYONE_DATABASE_DIR": str(home / "database"),
+        "FIFTYONE_DEFAULT_DATASET_DIR": str(home / "datasets"),
+        "FIFTYONE_DATASET_ZOO_DIR": str(home / "datasets"),
+        "FIFTYONE_MODEL_ZOO_DIR": str(home / "models"),
+        "FIFTYONE_PLUGINS_DIR": str(home / "plugins"),
+        "FIFTYONE_CONFIG_PATH": str(home / "config.json"),
+        "FIFTYONE_APP_CONFIG_PATH": str(home / "app_config.json"),
+        "FIFTYONE_ANNOTATION_CONFIG_PATH": str(home / "annotation_config.json"),
+        "FIFTYONE_EVALUATION_CONFIG_PATH": str(home / "evaluation_config.json"),
+        "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", str(home / "matplotlib")),
+    }
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs; a FiftyOne of the user's own must not shine through."""
+    hidden = ("FIFTYONE_PRIVATE_DATABASE_PORT", "FIFTYONE_DISABLE_SERVICES", "FIFTYONE_SERVER")
+    before = {key: os.environ.get(key) for key in (*values, *hidden)}
+    try:
+        for key in hidden:
+            os.environ.pop(key, None)
+        os.environ.update(values)
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _import() -> Any:
+    """Import FiftyOne (about 5 s the first time)."""
+    try:
+        fo = importlib.import_module("fiftyone")
+    except ImportError as error:
+        raise SetupError(
+            f'Review needs FiftyOne, which cannot be imported ({error}). Install it with "pip install '
+            "'da-kd[review]'\", or set 'review: {mode: skip}' in the recipe."
+        ) from error
+    logging.getLogger("fiftyone").setLevel(logging.WARNING)  # its progress is ours to tell
+    return fo
+
+
+def _configure(fo: Any, workspace: Path, uri: str) -> None:
+    """Set what FiftyOne read from the environment when it was imported, maybe for another workspace."""
+    values = settings(workspace, uri)
+    for key in ("database_dir", "default_dataset_dir", "dataset_zoo_dir", "model_zoo_dir", "plugins_dir"):
+        setattr(fo.config, key, values[f"FIFTYONE_{key.upper()}"])
+    fo.config.database_uri = uri
+    fo.config.database_validation = False
+    fo.config.do_not_track = True
+    fo.config.show_progress_bars = False
+
+
+def _connect(fo: Any, uri: str) -> None:
+    """Connect anew, whatever this process was connected to before."""
+    database = importlib.import_module("fiftyone.core.odm.database")
+    _disconnect()
+    try:
+        fo.list_datasets()
+    except Exception as error:  # pymongo's, mongoengine's and FiftyOne's own errors have no common base
+        _disconnect()
+        raise SetupError(f"The review database at {_without_password(uri)} cannot be reached ({error}).") from error
+    if database._connection_kwargs.get("host") != uri:
+        raise SetupError(
+            "FiftyOne is connected to another database in this process and does not let go; use a process of its own."
+        )
+
+
+def _disconnect() -> None:
+    """Close FiftyOne's connection and forget what it remembers of the database behind it."""
+    database: Any = sys.modules.get("fiftyone.core.odm.database")
+    if database is None:
+        return
+    database._disconnect()
+    database._connection_kwargs.clear()
+    # Data sets and repositories are remembered by name, which in another workspace means another thing.
+    fo: Any = sys.modules["fiftyone"]
+    fo.Dataset._instances.clear()
+    factory: Any = sys.modules.get("fiftyone.factory.repo_factory")
+    if factory is not None:
+        factory._db = None
+        factory.RepositoryFactory.repos.clear()
+
+
+def _without_password(uri: str) -> str:
+    """Return a URI that can be shown."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

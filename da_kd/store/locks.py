@@ -1,0 +1,82 @@
+"""Locks between processes that vanish with their holder, also when it is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from da_kd.errors import Busy
+from da_kd.events import Job
+
+
+@contextmanager
+def hold(path: Path, job: Job, what: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file at ``path``; the file stays, only the lock on it goes.
+
+    Args:
+        path: the lock file; it holds who has the lock, for messages.
+        job: asked while waiting whether to stop.
+        what: what is locked, in words, for messages.
+        wait: wait for it, saying so once, instead of raising.
+
+    Raises:
+        Busy: another process holds it and ``wait`` is False.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        _take(file.fileno(), path, job, what, wait)
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps({"pid": os.getpid(), "since": time.time()}))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.seek(0)
+            file.truncate()
+            file.flush()
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that holds the lock file at ``path``, or None."""
+    try:
+        with path.open("r+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return int(json.loads(file.read() or "{}").get("pid", 0)) or None
+            return None
+    except (OSError, ValueError):
+        return None
+
+
+def _take(descriptor: int, path: Path, job: Job, what: str, wait: bool) -> None:
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = _pid_in(path)
+            if not wait:
+                raise Busy(
+                    f"{what} is in use by process {pid or 'unknown'}; wait for it, or stop it with 'da-kd stop'."
+                ) from None
+            if not told:
+                job.note(f"Waiting for process {pid or 'unknown'}, which uses {what}.")
+                told = True
+            job.check()
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _pid_in(path: Path) -> int | None:
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["pid"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,5 @@
+"""Training: the one room for ultralytics' trainer. *teach*, *distill*, *finetune* and the baselines all train here."""
+
+from da_kd.training.train import TrainingResult, TrainingTask, read_result, train
+
+__all__ = ["TrainingResult", "TrainingTask", "read_result", "train"]

@@ -1,0 +1,76 @@
+"""Turns a recipe's architecture into a model YAML that ultralytics builds, scaled by width and depth where asked."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from da_kd.errors import RecipeError, WeightsError
+from da_kd.offline import settle_ultralytics
+from da_kd.recipe import Architecture
+
+
+def model_source(architecture: Architecture, folder: Path) -> Path:
+    """Return the file training starts from: an existing ``.pt``, or a model YAML written into ``folder``.
+
+    Args:
+        architecture: what the recipe asks for.
+        folder: where the resolved YAML is put.
+
+    Raises:
+        WeightsError: a ``.pt`` file is not there; nothing is downloaded.
+        RecipeError: no model YAML of that name, or ``width``/``depth`` beside weights that have their own.
+    """
+    name = architecture.model
+    if name.endswith(".pt"):
+        path = Path(name)
+        if not path.is_file():
+            raise WeightsError(
+                f"Expected weights at {path}; there are none. Nothing is downloaded: put the file there, "
+                f"or train from scratch with '{Path(name).stem}.yaml'."
+            )
+        if architecture.width is not None or architecture.depth is not None:
+            raise RecipeError([f"'width' and 'depth' scale a model YAML; '{name}' has fixed layers; leave them out"])
+        return path
+    tree = _tree(name)
+    path = folder / "architecture.yaml"
+    path.write_text(yaml.safe_dump(_scaled(tree, architecture), sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _tree(name: str) -> dict[str, Any]:
+    """Return the model YAML of the user's file or, by name, of the library's."""
+    settle_ultralytics()
+    import ultralytics
+    from ultralytics.nn.tasks import yaml_model_load
+
+    folder = Path(ultralytics.__file__).parent / "cfg" / "models"
+    known = {path.name: path for path in folder.rglob("*.yaml")}
+    own = Path(name)
+    try:
+        tree: dict[str, Any] = dict(yaml_model_load(str(own if own.is_file() else name)))
+    except (FileNotFoundError, OSError) as error:
+        near = difflib.get_close_matches(Path(name).name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "e.g. yolo11n.yaml"
+        raise RecipeError([f"expected a model YAML or a '.pt' file; found '{name}'; {hint}"]) from error
+    if "head" not in tree or str(tree["head"][-1][2]) not in _DETECTION_HEADS:
+        found = tree["head"][-1][2] if "head" in tree else "no head"
+        raise RecipeError([f"expected a detector of {', '.join(_DETECTION_HEADS)}; '{name}' ends in {found}"])
+    return tree
+
+
+_DETECTION_HEADS = ("Detect", "v10Detect")
+
+
+def _scaled(tree: dict[str, Any], architecture: Architecture) -> dict[str, Any]:
+    """Return the model YAML with one scale: its own, or the recipe's width and depth."""
+    tree = copy.deepcopy(tree)
+    scales = tree.pop("scales", None) or {}
+    scale = tree.pop("scale", "") or next(iter(scales), "")
+    depth, width, channels = scales.get(scale, (1.0, 1.0, 1024))
+    chosen = [architecture.depth or depth, architecture.width or width, channels]
+    return {**tree, "scales": {"x": chosen}, "scale": "x"}
