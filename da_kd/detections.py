@@ -1,8 +1,8 @@
 """The currency between stages: detections of one image (:class:`Detections`) and of many (:class:`DetectionTable`).
 
 Ground truth, what a teacher said, what fusion made of it and what a person corrected are all the same value. The
-vocabulary stands in its header, so a label is never an index into somebody else's list. Knows arrays and Arrow; must not
-know where images lie, what a run is, or who made the boxes.
+vocabulary stands in its header, so a label is never an index into somebody else's list. Knows arrays and Arrow; must
+not know where images lie, what a run is, or who made the boxes.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class DetectionTable:
         for name, shape in shapes.items():
             column = _frozen(getattr(self, name))
             if column.shape != shape:
-                raise DataError(f"Column '{name}' of a detection table must have shape {shape}, but has {column.shape}.")
+                raise DataError(f"Column '{name}' of a detection table must have shape {shape}; found {column.shape}.")
             object.__setattr__(self, name, column)
         if len(self.sha) != images or len(self.reason) != images:
             raise DataError(f"A detection table of {images} images needs as many hashes and reasons.")
@@ -211,7 +211,7 @@ class DetectionTable:
         return dataclasses.replace(self, offsets=offsets, **columns)
 
     def write(self, path: Path) -> None:
-        """Write the table as one Parquet file pair-in-one (see :func:`read_table`), under a temporary name, then rename."""
+        """Write the table as one Parquet file (see :func:`read_table`), under a temporary name, then rename."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -346,7 +346,8 @@ def table_of(
     wanted = set(vocabulary if searched is None else searched)
     mask = np.array([name in wanted for name in vocabulary], dtype=bool)
     looked = np.array([key in found for key in keys], dtype=bool)
-    states = [np.asarray((state or {}).get(key, np.zeros(len(part))), np.int8) for key, part in zip(keys, parts, strict=True)]
+    given = state or {}
+    states = [np.asarray(given.get(key, np.zeros(len(part))), np.int8) for key, part in zip(keys, parts, strict=True)]
     score = np.concatenate([part.score for part in parts]) if parts else np.zeros(0, np.float32)
     return DetectionTable(
         vocabulary=vocabulary,
@@ -380,7 +381,8 @@ def stack(tables: Sequence[DetectionTable]) -> DetectionTable:
         raise DataError("Only detection tables of the same classes and teachers can be joined.")
     starts = np.cumsum([0, *(len(table.xyxy) for table in tables)])
     offsets = [table.offsets[:-1] + start for table, start in zip(tables, starts, strict=False)]
-    columns = {name: np.concatenate([getattr(t, name) for t in tables]) for name in ("size", "searched", *_BOX_COLUMNS)}
+    joined = ("size", "searched", *_BOX_COLUMNS)
+    columns: dict[str, Any] = {name: np.concatenate([getattr(t, name) for t in tables]) for name in joined}
     return dataclasses.replace(
         first,
         key=tuple(key for table in tables for key in table.key),

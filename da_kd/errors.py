@@ -55,19 +55,19 @@ class SetupError(DaKdError):
     exit_code = 2
 
 
-class Busy(DaKdError):
+class Busy(DaKdError):  # noqa: N818 - a state of the world, not a mistake
     """Another process holds the lock of a run or of a device."""
 
     exit_code = 2
 
 
-class Paused(DaKdError):
+class Paused(DaKdError):  # noqa: N818 - no mistake
     """The run waits for a person; the message says where to go and how to go on."""
 
     exit_code = 3
 
 
-class Cancelled(DaKdError):
+class Cancelled(DaKdError):  # noqa: N818 - no mistake
     """A person stopped the work; what was finished stays, and the same command goes on from there."""
 
     exit_code = 130

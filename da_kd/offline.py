@@ -11,8 +11,8 @@ from pathlib import Path
 def settle_ultralytics() -> None:
     """Set what ultralytics reads from the environment, then silence its log; a value the user set stays.
 
-    Checkpoints are read with the library's own allow-list of classes (``ULTRALYTICS_SAFE_LOAD``), since a pickle can run
-    code when it is loaded.
+    Checkpoints are read with the library's own allow-list of classes (``ULTRALYTICS_SAFE_LOAD``), since a pickle can
+    run code when it is loaded.
     """
     settings = Path(tempfile.gettempdir()) / f"da_kd-ultralytics-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     defaults = {

@@ -93,7 +93,7 @@ def layout(field_um: float, rng: np.random.Generator) -> list[Cell]:
         if len(cells) - first == wanted:
             break
         _place(cells, _red_cell(rng, anisocytosis, waviness), field_um, rng, gap=gap, margin=0.0)
-    for _ in range(min(int(rng.poisson(1.6)), 4)):
+    for _ in range(min(int(rng.poisson(4.0)), 9)):
         _place(cells, _platelet(rng), field_um, rng, gap=0.75, margin=1.0)
     return [cells[index] for index in rng.permutation(len(cells))]
 

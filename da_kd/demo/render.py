@@ -25,7 +25,7 @@ SMALLEST_SIZE = 64
 MOST_PICTURES = 10_000  # four digits in a file name
 
 
-def render_set(  # noqa: PLR0917 - the order is that of the folders written
+def render_set(
     lab: Lab, split: str, count: int, seed: int, folder: Path, job: Job | None = None, size: int = 192
 ) -> None:
     """Write ``count`` labelled pictures: ``data.yaml``, ``images/<split>/0000.jpg``, ``labels/<split>/0000.txt``.

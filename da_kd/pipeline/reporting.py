@@ -93,7 +93,7 @@ def _facts(
         title=recipe.name,
         command=f"da-kd run {place.folder / 'recipe.yaml'} --run {place.folder}",
         metrics=metrics.as_json(),
-        curves={_row(name): read_result(path).curves for name, path in done.items() if (path / "training.json").exists()},
+        curves={_row(name): read_result(path).curves for name, path in _trainings(done).items()},
         pseudo=read_table(review / "labels.parquet") if review else None,
         keep=fuse.thresholds(recipe.fuse.keep, recipe.classes),
         drop=fuse.thresholds(recipe.fuse.drop, recipe.classes),
@@ -106,6 +106,10 @@ def _facts(
         images=recipe.report.images,
         recipe_yaml=dump_recipe(recipe),
     )
+
+
+def _trainings(done: Mapping[str, Path]) -> dict[str, Path]:
+    return {name: path for name, path in done.items() if (path / "training.json").is_file()}
 
 
 def _row(step: str) -> str:
@@ -140,8 +144,8 @@ def _counts(folder: Path | None) -> dict[str, int]:
 def _sittings(done: Mapping[str, Path]) -> list[str]:
     """Return a sentence for every training that was interrupted, since it is not repeatable bit for bit."""
     notes = []
-    for name, path in done.items():
-        if (path / "training.json").exists() and (after := read_result(path).resumed_from):
+    for name, path in _trainings(done).items():
+        if after := read_result(path).resumed_from:
             epochs = ", ".join(str(epoch) for epoch in after)
             notes.append(f"The training of '{_row(name)}' was interrupted and went on after epoch {epochs}.")
     return notes

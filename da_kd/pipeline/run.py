@@ -71,13 +71,13 @@ class _Runner:
 
     def go(self, job: Job, reviewed: bool) -> RunResult:
         """Run, and record how it ended."""
-        with self.place.taken(self.recipe, job) as job:
+        with self.place.taken(self.recipe, job) as written:
             known = self.place.state()
             self.before = known.steps
             self.state = replace(known, state="running", started=time.time(), ended=None, message="")
             self.place.save(self.state)
             try:
-                result = self._work(job, reviewed and known.state == "paused")
+                result = self._work(written, reviewed and known.state == "paused")
             except BaseException as error:
                 self._end(_state_of(error), str(error) if isinstance(error, DaKdError) else repr(error))
                 raise

@@ -91,7 +91,7 @@ class Run:
         try:
             known = RunState(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"The record of run '{self.name}' cannot be read ({error}); remove {self.folder}.") from error
+            raise DataError(f"The record of '{self.name}' cannot be read ({error}); remove {self.folder}.") from error
         return replace(known, state="killed") if known.state == "running" and self.pid() is None else known
 
     def save(self, state: RunState) -> None:

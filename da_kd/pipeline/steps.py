@@ -279,7 +279,8 @@ class _Builder:
 
 def rows(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of the ladder's rows, from the bottom to the top."""
-    return ("source_only", *(f"teacher:{teacher.name}" for teacher in recipe.teachers), "student", "finetuned", "oracle")
+    teachers = (f"teacher:{teacher.name}" for teacher in recipe.teachers)
+    return ("source_only", *teachers, "student", "finetuned", "oracle")
 
 
 def absent_rows(recipe: Recipe) -> dict[str, str]:

@@ -28,7 +28,7 @@ class _UniqueKeys(yaml.SafeLoader):
         """Build one mapping after checking its keys."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
             seen.add(key)
@@ -93,7 +93,9 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     def teacher(item: Teacher) -> Teacher:
         weights = place(item.weights) if item.weights else None
         architecture = model(item.architecture) if item.architecture else None
-        return item.model_copy(update={"weights": weights, "architecture": architecture})
+        files = {k: place(v) for k, v in item.options.items() if isinstance(v, str) and (folder / v).is_file()}
+        changes = {"weights": weights, "architecture": architecture, "options": {**item.options, **files}}
+        return item.model_copy(update=changes)
 
     return recipe.model_copy(
         update={
@@ -169,7 +171,8 @@ def _fill(value: Any, place: str, problems: list[str]) -> Any:
         return value
 
     def replace(match: re.Match[str]) -> str:
-        name, default = match.group(1), match.group(2)
+        name: str = match.group(1)
+        default: str | None = match.group(2)
         found = os.environ.get(name, default)
         if found is None:
             problems.append(f"{place}: uses ${{{name}}}, which is not set; export {name}=... or pass --set {place}=...")
@@ -179,7 +182,7 @@ def _fill(value: Any, place: str, problems: list[str]) -> Any:
     return _VARIABLE.sub(replace, value)
 
 
-def _yaml_place(error: yaml.YAMLError) -> str:
+def _yaml_place(error: Exception) -> str:
     """Return what a YAML error says and where, in one line."""
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -213,7 +216,7 @@ def _explain(error: ValidationError) -> list[str]:
 
 def _unknown_key(place: str, loc: Sequence[int | str]) -> str:
     """Return the sentence for a key that no section knows, with the nearest key it does know."""
-    model: Any = Recipe
+    model: type[BaseModel] | None = Recipe
     for step in loc[:-1]:
         model = _inner(model, step)
     known = [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
@@ -222,10 +225,10 @@ def _unknown_key(place: str, loc: Sequence[int | str]) -> str:
     return f"{place}: no such key; {hint}"
 
 
-def _inner(model: Any, step: int | str) -> type[BaseModel] | None:
+def _inner(model: type[BaseModel] | None, step: int | str) -> type[BaseModel] | None:
     """Return the section that a step of an error's path leads into."""
     if model is None or isinstance(step, int):
-        return model  # type: ignore[no-any-return]
+        return model
     for name, field in model.model_fields.items():
         if step in (name, field.alias):
             return _section(field.annotation)

@@ -25,8 +25,8 @@ class Section(BaseModel):
 class Holdout(Section):
     """Splits a set that has no splits of its own, by whole groups, the same way every time.
 
-    The groups are ordered by a hash of their name and ``seed``, and the first of them, up to ``fraction`` of the images,
-    are held out.
+    The groups are ordered by a hash of their name and ``seed``, and the first of them, up to ``fraction`` of the
+    images, are held out.
     """
 
     fraction: Fraction = 0.2
@@ -167,7 +167,7 @@ class Teacher(Section):
     @model_validator(mode="after")
     def _weights_or_architecture(self) -> Self:
         if (self.weights is None) == (self.architecture is None):
-            raise ValueError(f"teacher '{self.name}': expected either 'weights' or 'architecture'; give exactly one of the two")
+            raise ValueError(f"teacher '{self.name}': expected 'weights' or 'architecture'; give exactly one of the two")
         return self
 
 
@@ -364,9 +364,9 @@ def _stage_problems(recipe: Recipe) -> list[str]:
     untrained = [teacher for teacher in recipe.teachers if teacher.weights is None]
     for teacher in untrained:
         if data.source is None:
-            problems.append(f"teachers.{teacher.name}: training it needs 'data.source'; add it, or give the teacher 'weights'")
+            problems.append(f"teachers.{teacher.name}: training it needs 'data.source'; add it, or give 'weights'")
         if teacher.schedule is None and recipe.teach is None:
-            problems.append(f"teachers.{teacher.name}: training it needs a 'teach' section (epochs, batch, ...); add one")
+            problems.append(f"teachers.{teacher.name}: training it needs a section 'teach' (steps, batch, ...); add one")
     if recipe.finetune is not None and recipe.distill is None:
         problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
     if recipe.finetune is not None and data.target_labelled is None:

@@ -44,7 +44,7 @@ def predict_images(
         job.progress(task, done + len(found) + len(reasons), total or len(images.table), "images")
     table = images.table
     records = [
-        ImageRecord(key, table.sha[i], *(int(side) for side in table.size[i]), reasons.get(key, table.reason[i]))
+        ImageRecord(key, table.sha[i], int(table.size[i, 0]), int(table.size[i, 1]), reasons.get(key, table.reason[i]))
         for i, key in enumerate(table.key)
     ]
     return table_of(predictor.classes, records, found, teachers=(name,))

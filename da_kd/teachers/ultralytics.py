@@ -114,7 +114,7 @@ def load_detector(weights: Path) -> Any:
         WeightsError: missing, unreadable, refused by the allow-list, or not a detector.
     """
     if not weights.is_file():
-        raise WeightsError(f"Expected a model file at {weights}; there is none. Nothing is downloaded: put the file there.")
+        raise WeightsError(f"Expected a model file at {weights}; there is none. Put it there: nothing is downloaded.")
     if weights.suffix != ".pt":
         raise WeightsError(f"Expected a '.pt' checkpoint; found {weights.name}.")
     settle_ultralytics()

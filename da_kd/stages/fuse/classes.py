@@ -57,7 +57,7 @@ def class_map(teacher: str, source: Vocabulary, target: Vocabulary, given: Mappi
             near = difflib.get_close_matches(name, source, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"it knows {_some(source)}"
             raise DataError(f"teachers.{teacher}.classes: teacher '{teacher}' has no class '{name}'; {hint}")
-    wanted = [given[name] if name in given else name for name in source]
+    wanted = [given.get(name, name) for name in source]
     return ClassMap(source, target, tuple(target.index(name) if name in target else -1 for name in wanted))
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from da_kd.boxes import FloatArray, iou, nms
+from da_kd.boxes import FloatArray, IntArray, iou, nms
 from da_kd.detections import Detections, Vocabulary
 
 
@@ -64,7 +64,8 @@ def merge(vocabulary: Vocabulary, voices: Sequence[Voice], method: Literal["wbf"
     return Merged(boxes, agreement[order].astype(np.float32), teacher_score[order].astype(np.float32))
 
 
-_Part = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Doubles = npt.NDArray[np.float64]
+_Part = tuple[Doubles, Doubles, Doubles]
 
 
 def _merge_class(label: int, voices: Sequence[Voice], method: str, overlap: float) -> _Part:
@@ -81,7 +82,7 @@ def _merge_class(label: int, voices: Sequence[Voice], method: str, overlap: floa
     return _weighted_boxes_fusion(xyxy, score, owner, weight, able, overlap)
 
 
-def _nms_groups(xyxy: npt.NDArray[np.float64], score: npt.NDArray[np.float64], overlap: float) -> list[npt.NDArray[np.int64]]:
+def _nms_groups(xyxy: Doubles, score: Doubles, overlap: float) -> list[IntArray]:
     """Return, for each box that survives suppression, the rows of the boxes it stands for, itself first."""
     kept = nms(xyxy.astype(np.float32), score.astype(np.float32), np.zeros(len(score), np.int32), overlap)
     overlaps = iou(xyxy[kept], xyxy)
@@ -90,10 +91,10 @@ def _nms_groups(xyxy: npt.NDArray[np.float64], score: npt.NDArray[np.float64], o
 
 
 def _best(
-    xyxy: npt.NDArray[np.float64],
-    score: npt.NDArray[np.float64],
-    owner: npt.NDArray[np.int64],
-    groups: list[npt.NDArray[np.int64]],
+    xyxy: Doubles,
+    score: Doubles,
+    owner: IntArray,
+    groups: list[IntArray],
     teachers: int,
 ) -> _Part:
     """Return each group's first box, and what every teacher said within the group."""
@@ -106,10 +107,10 @@ def _best(
 
 
 def _weighted_boxes_fusion(
-    xyxy: npt.NDArray[np.float64],
-    score: npt.NDArray[np.float64],
-    owner: npt.NDArray[np.int64],
-    weight: npt.NDArray[np.float64],
+    xyxy: Doubles,
+    score: Doubles,
+    owner: IntArray,
+    weight: Doubles,
     able: Sequence[int],
     overlap: float,
 ) -> _Part:

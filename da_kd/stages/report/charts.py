@@ -88,10 +88,10 @@ def curve(epochs: Sequence[Mapping[str, float]]) -> Figure | None:
             data.append(line)
     if not data:
         return None
-    layout = _layout(250) | {"legend": _LEGEND_ABOVE}
+    layout = _layout(220) | {"showlegend": False}
     layout["xaxis"] |= {"title": _title("epoch"), "rangemode": "tozero", "showgrid": False}
     layout["yaxis"] |= {"title": _title("loss"), "rangemode": "tozero", "nticks": 5}
-    reached = _line(epochs, "AP50", "AP50 (right axis)", "--ink-soft")
+    reached = _line(epochs, "AP50", "AP50", "--ink-soft")
     if reached:
         reached |= {"yaxis": "y2", "line": {"color": "--ink-soft", "width": 2, "dash": "dot"}}
         data.append(reached)

@@ -92,9 +92,9 @@ def identity(dataset: Any) -> str:
     return str(dataset.info[INFO]["id"])
 
 
-def content_hash(table: DetectionTable, accepts: object = None) -> str:
+def content_hash(table: DetectionTable) -> str:
     """Return a hash of everything a data set shows of a table."""
-    told = hashlib.sha256(json.dumps([table.vocabulary, table.key, table.sha, table.teachers, str(accepts)]).encode())
+    told = hashlib.sha256(json.dumps([table.vocabulary, table.key, table.sha, table.reason, table.teachers]).encode())
     for column in (table.size, table.offsets, table.xyxy, table.score, table.label, table.state, table.agreement):
         told.update(column.tobytes())
     told.update(table.protected.tobytes() + table.teacher_score.tobytes())
@@ -107,7 +107,7 @@ def read_back(dataset: Any) -> list[Reviewed]:
     A label that nobody moved has its original pixels exactly. Labels without class, or without area inside the image,
     are passed over.
     """
-    # Columns, not documents: a thousand times a hundred boxes are read in a second.
+    # Columns, not documents: FiftyOne takes ten times as long to build a sample.
     shas, widths, heights = dataset.values(["sha", "metadata.width", "metadata.height"])
     images = []
     for sha, width, height, now, then in zip(
@@ -203,9 +203,6 @@ def _create(fo: Any, name: str, table: DetectionTable, root: Path, job: Job, *, 
     dataset.add_dynamic_sample_fields()
     _make_editable(dataset, table.vocabulary, teachers)
     _save_views(fo, dataset, tag)
-    snapshot = dataset.get_field(SNAPSHOT)
-    snapshot.read_only = True
-    snapshot.save()
     return dataset
 
 
@@ -290,7 +287,10 @@ def _object_id(*parts: object) -> str:
 
 
 def _make_editable(dataset: Any, vocabulary: Sequence[str], teachers: Sequence[str]) -> None:
-    """Let the App's Annotate tab edit class, place and tags of ``labels``, and only look at the figures."""
+    """Let the App's Annotate tab edit class, place and tags of ``labels``, and only look at the figures.
+
+    ``snapshot`` has no schema, which keeps it out of the tab. (Marked read-only, it makes the tab fail.)
+    """
     schema = dataset.generate_label_schemas(LABELS, scan_samples=False)
     schema["classes"] = list(vocabulary)
     schema["component"] = "dropdown"
@@ -302,6 +302,9 @@ def _make_editable(dataset: Any, vocabulary: Sequence[str], teachers: Sequence[s
             attribute.update(component="checkboxes", values=["accepted", "rejected", "uncertain"])
     dataset.set_label_schemas({LABELS: schema})
     dataset.active_label_schemas = [LABELS]
+    shown = dataset.app_config.default_active_fields(dataset)
+    shown.paths = [path for path in shown.paths if not path.startswith(SNAPSHOT)]
+    dataset.app_config.active_fields = shown  # or every box is drawn twice
     dataset.save()
 
 

@@ -70,8 +70,8 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
     entries = journal.read(workspace, job)
     table = apply_rule(journal.apply(given.table, entries, job), config.accept)
     with open_room(workspace, job) as fo, _importing(workspace, job):
-        content = datasets.content_hash(table, config.accept)
-        shown = datasets.import_table(fo, given.run, table, given.root, job, fingerprint=f"auto:{content}", tag=True)
+        content = f"auto:{datasets.content_hash(table)}"
+        shown = datasets.import_table(fo, given.run, table, given.root, job, fingerprint=content, tag=True)
         name = shown.name
     _write(table, entries, out, name)
 

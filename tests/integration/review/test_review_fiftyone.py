@@ -103,6 +103,20 @@ def test_auto_again_uses_what_is_there_and_another_rule_makes_another(given, wor
 # ---- human
 
 
+def test_the_app_can_edit_labels_and_does_not_show_every_box_twice(given, workspace):
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        schema = dataset.label_schemas["labels"]
+        assert list(dataset.label_schemas) == dataset.active_label_schemas == ["labels"]
+        assert schema["classes"] == ["RBC", "WBC", "Platelets"]
+        fixed = {item["name"] for item in schema["attributes"] if item.get("read_only")}
+        assert fixed == {"id", "agreement", "confidence", "state", "protected", "score_yolo_n_v2", "score_frcnn"}
+        assert "labels" in dataset.app_config.active_fields.paths
+        assert "snapshot" not in dataset.app_config.active_fields.paths
+        dataset.generate_label_schemas(scan_samples=False)  # what the Annotate tab asks for first, of every field
+
+
 def edit(fo, name: str = "cells") -> dict[str, tuple]:
     """Do what a person does in the App, through the same documents; return what should be found, by label id."""
     dataset = fo.load_dataset(name)
