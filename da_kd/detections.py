@@ -137,7 +137,7 @@ class DetectionTable:
     def __post_init__(self) -> None:
         """Freeze the columns and check that they fit together."""
         images, boxes, classes = len(self.key), len(self.xyxy), len(self.vocabulary)
-        if self.teacher_score.shape[0] != boxes:
+        if self.teacher_score.shape == (0, 0):  # not given
             object.__setattr__(self, "teacher_score", np.full((boxes, len(self.teachers)), np.nan, np.float32))
         shapes = {
             "size": (images, 2),
@@ -160,6 +160,8 @@ class DetectionTable:
             raise DataError(f"A detection table of {images} images needs as many hashes and reasons.")
         if len(set(self.key)) != images:
             raise DataError("Image keys of a detection table must be unique.")
+        if self.offsets[0] != 0 or self.offsets[-1] != boxes or (np.diff(self.offsets) < 0).any():
+            raise DataError(f"Offsets of a detection table must rise from 0 to its {boxes} boxes; found {self.offsets}.")
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -188,7 +190,7 @@ class DetectionTable:
 
     def take(self, images: Sequence[int] | npt.NDArray[np.integer]) -> DetectionTable:
         """Return the table of the images at these positions, in this order."""
-        picked = np.asarray(images, dtype=np.int64)
+        picked = np.arange(len(self), dtype=np.int64)[np.asarray(images, dtype=np.int64)]
         counts = np.diff(self.offsets)[picked]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         rows = np.repeat(self.offsets[picked] - offsets[:-1], counts) + np.arange(offsets[-1], dtype=np.int64)

@@ -20,6 +20,7 @@ from da_kd.stages import review
 from da_kd.store import Store, hold
 
 WORKSPACE = Path("runs")
+_ABSENT = "absent"  # how a key that is not there is told from one that is null
 
 
 def run(
@@ -43,8 +44,6 @@ def run(
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
-    if until is not None and until not in STAGES:
-        raise InputError(f"Expected one of the stages {', '.join(STAGES)}; found '{until}'.")
     place = Run(Path(folder) if folder is not None else WORKSPACE / recipe.name)
     return _Runner(recipe, place, until).go(job or Job(), reviewed=False)
 
@@ -63,6 +62,8 @@ class _Runner:
     """One sitting of one run."""
 
     def __init__(self, recipe: Recipe, place: Run, until: str | None) -> None:
+        if until is not None and until not in STAGES:
+            raise InputError(f"Expected one of the stages {', '.join(STAGES)}; found '{until}'.")
         self.recipe, self.place = recipe, place
         self.store = Store(place.workspace)
         self.last = STAGES.index(until) if until else len(STAGES) - 1
@@ -174,8 +175,8 @@ def why_again(step: Step, before: Mapping[str, Mapping[str, Any]]) -> str:
     if not old:
         return ""
     new = step.output.parts
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return ", ".join(_change(key, old.get(key), new.get(key)) for key in sorted(changed))
+    changed = [key for key in {**old, **new} if old.get(key, _ABSENT) != new.get(key, _ABSENT)]
+    return ", ".join(_change(key, old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in sorted(changed))
 
 
 def _change(key: str, old: Any, new: Any) -> str:

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,8 @@ from da_kd.errors import DataError, InputError
 from da_kd.events import Event, Job
 from da_kd.recipe import Recipe, dump_recipe, load_recipe
 from da_kd.store import hold, holder, write_json
+
+_TAKEN = ("store", "journal", "mongo", "locks")  # what else lies in a workspace
 
 State = Literal["new", "running", "paused", "done", "failed", "cancelled", "killed"]
 
@@ -91,7 +93,11 @@ class Run:
         try:
             known = RunState(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"The record of '{self.name}' cannot be read ({error}); remove {self.folder}.") from error
+            path = self.folder / "run.json"
+            raise DataError(
+                f"The record of the run '{self.name}' cannot be read ({error}); remove {path}, and run the same "
+                "command again: what was finished is reused."
+            ) from error
         return replace(known, state="killed") if known.state == "running" and self.pid() is None else known
 
     def save(self, state: RunState) -> None:
@@ -108,7 +114,10 @@ class Run:
 
         Raises:
             Busy: another process works on it.
+            InputError: its name is taken by a folder of the workspace.
         """
+        if self.name in _TAKEN:
+            raise InputError(f"A run cannot be called '{self.name}', a folder of the workspace; choose another name.")
         self.folder.mkdir(parents=True, exist_ok=True)
         with hold(self.folder / "lock", job, f"the run '{self.name}'"):
             temporary = self.folder / ".recipe.yaml.tmp"
@@ -130,13 +139,19 @@ class Run:
         pid = self.pid()
         if pid is None:
             return False
-        os.kill(pid, signal.SIGTERM)
+        _signal(pid, signal.SIGTERM)
         end = time.monotonic() + patience
         while self.pid() == pid and time.monotonic() < end:
             time.sleep(0.1)
         if self.pid() == pid:
-            os.kill(pid, signal.SIGKILL)
+            _signal(pid, signal.SIGKILL)
         return True
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended meanwhile."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def list_runs(workspace: Path) -> list[Run]:

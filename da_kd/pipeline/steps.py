@@ -28,7 +28,7 @@ from da_kd.store import Output, Store
 from da_kd.teachers import Teacher as Model
 from da_kd.teachers import adapter
 from da_kd.teachers.device import resolve_device
-from da_kd.training import TrainingTask, train
+from da_kd.training import TrainingTask, adapt_batch_norm, train
 
 STAGES = ("teach", "predict", "fuse", "review", "distill", "finetune", "evaluate", "report")
 
@@ -69,6 +69,8 @@ class _Builder:
         for teacher in self.recipe.teachers:
             if teacher.weights is None:
                 self._teach(teacher)
+            if teacher.adapt == "batch_norm":
+                self._adapt(teacher)
         for teacher in self.recipe.teachers:
             self._predict(teacher)
         self._fuse()
@@ -111,22 +113,42 @@ class _Builder:
 
         self._add(f"teach:{teacher.name}", "teach", parts, _training_units(architecture, schedule, images), work)
 
+    def _adapt(self, teacher: Teacher) -> None:
+        path, decided = self._origin(teacher)
+        images = self.inputs.get("target")
+        parts = {**decided, "data.target": self.hashes["target"], f"teachers.{teacher.name}.adapt": teacher.adapt}
+
+        def work(out: Path, job: Job) -> None:
+            adapt_batch_norm(path, images, resolve_device(self.recipe.device), out, job)
+
+        self._add(f"adapt:{teacher.name}", "teach", parts, len(images.table), work, kind="adapt")
+
+    def _origin(self, teacher: Teacher) -> tuple[Path, dict[str, Any]]:
+        """Return the weights a teacher begins with, given or trained, and what decides them."""
+        step = f"teach:{teacher.name}"
+        if teacher.weights is None:
+            return self._made(step, "weights.pt"), {step: self._print(step)}
+        path = Path(teacher.weights)
+        if not path.is_file():
+            place = f"teachers.{teacher.name}.weights"
+            raise WeightsError(f"{place}: expected a file at {path}; there is none. Put it there.")
+        return path, {f"teachers.{teacher.name}.weights": hash_file(path)}
+
     def _machine(self) -> dict[str, Any]:
         recipe = self.recipe
         return {"seed": recipe.seed, "device": resolve_device(recipe.device), "workers": recipe.workers}
 
     def _teacher(self, teacher: Teacher) -> tuple[Model, dict[str, Any]]:
         """Return a teacher's model and what decides its answers."""
-        trained = teacher.weights is None
-        path = self._made(f"teach:{teacher.name}", "weights.pt") if trained else Path(teacher.weights or "")
+        path, decided = self._origin(teacher)
+        step, prefix = f"adapt:{teacher.name}", f"teachers.{teacher.name}"
+        if step in self.steps:
+            path, decided = self._made(step, "weights.pt"), {step: self._print(step)}
         model = adapter(teacher.kind)(path, teacher.options)
-        prefix = f"teachers.{teacher.name}"
-        options = {f"{prefix}.kind": teacher.kind, **_flat(teacher.options, f"{prefix}.options")}
-        if trained:
-            return model, {**options, f"teach:{teacher.name}": self._print(f"teach:{teacher.name}")}
-        if not path.is_file():
-            raise WeightsError(f"{prefix}.weights: expected a file at {path}; there is none. Put it there.")
-        return model, {**options, f"{prefix}.weights": model.fingerprint()}
+        if teacher.weights is not None and step not in self.steps:
+            decided[f"{prefix}.weights"] = model.fingerprint()  # the file, and files that its options name
+        options = {key: value for key, value in teacher.options.items() if not Path(str(value)).is_file()}
+        return model, {**decided, f"{prefix}.kind": teacher.kind, **_flat(options, f"{prefix}.options")}
 
     def _predict(self, teacher: Teacher) -> None:
         model, decided = self._teacher(teacher)
@@ -341,9 +363,7 @@ def _keys(section: BaseModel, prefix: str) -> dict[str, Any]:
 
 def _architecture(architecture: Architecture, prefix: str) -> dict[str, Any]:
     """Return what decides a model: its keys, and the content of a file that it names."""
-    parts = _flat(
-        architecture.model_dump(mode="json", include=set(Architecture.model_fields)), prefix
-    )
+    parts = _flat(architecture.model_dump(mode="json", include=set(Architecture.model_fields)), prefix)
     path = Path(architecture.model)
     if path.is_file():
         parts[f"{prefix}.model"] = hash_file(path)
@@ -356,5 +376,3 @@ def _training_units(architecture: Architecture, schedule: Schedule, images: Imag
     per_epoch = math.ceil(count / schedule.batch)
     epochs = schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))
     return epochs * count * architecture.imgsz**2 / 1e6
-
-

@@ -151,6 +151,8 @@ class Teacher(Section):
         architecture: what to train where there are no weights.
         schedule: how to train it; the default is the section ``teach``.
         classes: the teacher's class names mapped to the recipe's; null drops a class. Equal names need no entry.
+        adapt: ``batch_norm`` re-estimates the teacher's normalisation statistics on the target images, without labels
+            (ultralytics teachers only).
         weight: how much the teacher counts when boxes are merged.
         options: further settings of the adapter.
     """
@@ -161,13 +163,20 @@ class Teacher(Section):
     architecture: Architecture | None = None
     schedule: Schedule | None = None
     classes: dict[str, ClassName | None] = Field(default_factory=dict)
+    adapt: Literal["none", "batch_norm"] = "none"
     weight: Annotated[float, Field(gt=0)] = 1.0
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _weights_or_architecture(self) -> Self:
         if (self.weights is None) == (self.architecture is None):
-            raise ValueError(f"teacher '{self.name}': expected 'weights' or 'architecture'; give exactly one of the two")
+            raise ValueError(
+                f"teacher '{self.name}': expected 'weights' or 'architecture'; give exactly one of the two"
+            )
+        if self.adapt == "batch_norm" and self.kind != "ultralytics":
+            raise ValueError(
+                f"teacher '{self.name}': 'adapt: batch_norm' needs kind 'ultralytics'; found '{self.kind}'"
+            )
         return self
 
 
@@ -366,7 +375,9 @@ def _stage_problems(recipe: Recipe) -> list[str]:
         if data.source is None:
             problems.append(f"teachers.{teacher.name}: training it needs 'data.source'; add it, or give 'weights'")
         if teacher.schedule is None and recipe.teach is None:
-            problems.append(f"teachers.{teacher.name}: training it needs a section 'teach' (steps, batch, ...); add one")
+            problems.append(
+                f"teachers.{teacher.name}: training it needs a section 'teach' (steps, batch, ...); add one"
+            )
     if recipe.finetune is not None and recipe.distill is None:
         problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
     if recipe.finetune is not None and data.target_labelled is None:
@@ -376,4 +387,3 @@ def _stage_problems(recipe: Recipe) -> list[str]:
     if evaluate is not None and data.test is None:
         problems.append("evaluate: needs 'data.test', labelled images of the target; add it, or leave 'evaluate' out")
     return problems
-

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from da_kd.data import ImageSet, read_image
 from da_kd.detections import Detections, DetectionTable, ImageRecord, table_of
-from da_kd.errors import DataError
+from da_kd.errors import DataError, InputError
 from da_kd.events import Job
 from da_kd.teachers.base import Failure, Image, Predictor
 
@@ -57,7 +57,10 @@ def _answers(
     for loaded in _decoded(images, batch):
         job.check()
         good = [item for item in loaded if isinstance(item, Image)]
-        answers = iter(predictor.predict(good) if good else [])
+        said = predictor.predict(good) if good else []
+        if len(said) != len(good):
+            raise InputError(f"Expected one answer of a teacher for each of {len(good)} images; found {len(said)}.")
+        answers = iter(said)
         yield [(item.key, next(answers)) if isinstance(item, Image) else item for item in loaded]
 
 

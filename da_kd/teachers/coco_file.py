@@ -12,6 +12,7 @@ from typing import Any
 
 from da_kd.data import StoredPredictions, read_coco_results
 from da_kd.detections import Detections, Vocabulary
+from da_kd.errors import DataError
 from da_kd.hashing import hash_file, hash_json
 from da_kd.teachers.base import Failure, Image, refuse_unknown
 
@@ -32,7 +33,14 @@ class CocoFileTeacher:
         self.images = Path(options["images"]) if "images" in options else None
 
     def fingerprint(self) -> str:
-        """Return a hash of the files."""
+        """Return a hash of the files.
+
+        Raises:
+            DataError: a file is not there.
+        """
+        for path in (self.weights, self.images):
+            if path is not None and not path.is_file():
+                raise DataError(f"Expected stored predictions or their image list at {path}; there is no such file.")
         return hash_json(["coco_file", 1, hash_file(self.weights), hash_file(self.images) if self.images else ""])
 
     @contextmanager

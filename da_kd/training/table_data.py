@@ -5,6 +5,7 @@ Boxes whose state is *kept* are trained on; the others are left out.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
         """Return the library's label records, boxes normalised to 0..1 as centre, width, height."""
         images: ImageSet = self.data["da_kd"]
         return [_record(file, images, index) for index, file in enumerate(self.im_files)]
+
+    def cache_images(self) -> None:
+        """Decode every image once and keep it, without the library's own progress bar."""
+        with ThreadPoolExecutor() as pool:
+            loaded = list(pool.map(self.load_image, range(self.ni)))
+        for index, (pixels, original, resized) in enumerate(loaded):
+            self.ims[index], self.im_hw0[index], self.im_hw[index] = pixels, original, resized
 
 
 def _record(file: str, images: ImageSet, index: int) -> dict[str, Any]:

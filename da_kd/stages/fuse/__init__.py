@@ -117,7 +117,9 @@ def _table(
     import dataclasses
 
     records = [
-        ImageRecord(key, first.sha[i], int(first.size[i, 0]), int(first.size[i, 1]), first.reason[i])
+        ImageRecord(
+            key, first.sha[i], int(first.size[i, 0]), int(first.size[i, 1]), "" if key in merged else first.reason[i]
+        )
         for i, key in enumerate(first.key)
     ]
     found = {key: item.boxes for key, item in merged.items()}

@@ -87,6 +87,7 @@ def _nms_groups(xyxy: Doubles, score: Doubles, overlap: float) -> list[IntArray]
     kept = nms(xyxy.astype(np.float32), score.astype(np.float32), np.zeros(len(score), np.int32), overlap)
     overlaps = iou(xyxy[kept], xyxy)
     home = overlaps.argmax(axis=0) if len(kept) else np.zeros(0, np.int64)
+    home[kept] = np.arange(len(kept))  # also a box without area, or a duplicate where all are kept, stands for itself
     return [np.concatenate([[row], np.setdiff1d(np.flatnonzero(home == i), [row])]) for i, row in enumerate(kept)]
 
 

@@ -294,7 +294,8 @@ def _make_editable(dataset: Any, vocabulary: Sequence[str], teachers: Sequence[s
     schema = dataset.generate_label_schemas(LABELS, scan_samples=False)
     schema["classes"] = list(vocabulary)
     schema["component"] = "dropdown"
-    schema["attributes"] = [item for item in schema["attributes"] if item["name"] not in ("index", "mask_path")]
+    wanted = [item for item in schema["attributes"] if item["name"] not in ("index", "mask_path")]
+    schema["attributes"] = sorted(wanted, key=lambda item: item["name"] != "tags")  # tags first: they decide
     for attribute in schema["attributes"]:
         if attribute["name"] in ("agreement", "confidence", "state", "protected", *teachers):
             attribute["read_only"] = True

@@ -1,0 +1,31 @@
+"""``da-kd check``: a recipe's mistakes, all at once; ``--deep`` also opens what it names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from da_kd.cli.options import Changes, RecipeFile
+
+
+def check(
+    recipe: RecipeFile,
+    changes: Changes = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also open data sets, teachers' weights and architectures.")
+    ] = False,
+) -> None:
+    """Check a recipe without running anything: keys, values, and whether the stages have what they need."""
+    from da_kd.cli.terminal import say
+    from da_kd.errors import RecipeError
+    from da_kd.recipe import load_recipe
+
+    loaded = load_recipe(recipe, changes or ())
+    if deep:
+        from da_kd.cli.deep import problems_of
+
+        problems = problems_of(loaded)
+        if problems:
+            raise RecipeError(problems, str(recipe))
+    say(f"{recipe}: fine")

@@ -1,0 +1,103 @@
+"""The thorough half of ``da-kd check``: opens data sets, weights and architectures, and collects what is wrong."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from da_kd.cli.words import WORKSPACE
+from da_kd.errors import Cancelled, DaKdError, RecipeError
+from da_kd.events import Job
+from da_kd.recipe import Recipe, Teacher
+from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
+
+_SETS = ("source", "target", "target_labelled", "test")
+
+
+def problems_of(recipe: Recipe) -> list[str]:
+    """Return a sentence for every mistake that only shows when things are opened."""
+    from da_kd.cli.progress import shown
+    from da_kd.cli.stopping import stoppable
+
+    with tempfile.TemporaryDirectory(prefix="da_kd-check-") as spare, stoppable() as stopping, shown() as sink:
+        job = Job(sink, stopping)
+        workspace = WORKSPACE if WORKSPACE.is_dir() else Path(spare)
+        problems = _data(recipe, workspace, job)
+        problems += _architectures(recipe, Path(spare))
+        return problems + _teachers(recipe, job)
+
+
+def _tried(problems: list[str], work: Callable[[], object]) -> bool:
+    """Do one thing; note what is wrong with it. Return whether nothing is."""
+    try:
+        work()
+    except Cancelled:
+        raise
+    except RecipeError as error:
+        problems += error.problems
+    except DaKdError as error:
+        problems.append(str(error))
+    else:
+        return True
+    return False
+
+
+def _data(recipe: Recipe, workspace: Path, job: Job) -> list[str]:
+    """Open every set by itself, so that all of them are heard of; then all together, for what they share."""
+    from da_kd.pipeline import load_inputs
+    from da_kd.store import Store
+
+    problems: list[str] = []
+    store = Store(workspace)
+    for name in _SETS:
+        if getattr(recipe.data, name) is not None:
+            others = dict.fromkeys(set(_SETS) - {name})
+            alone = recipe.model_copy(update={"data": recipe.data.model_copy(update=others)})
+            _tried(problems, lambda alone=alone: load_inputs(alone, store, job))  # type: ignore[misc]
+    if not problems:
+        _tried(problems, lambda: load_inputs(recipe, store, job))
+    return problems
+
+
+def _architectures(recipe: Recipe, folder: Path) -> list[str]:
+    """Resolve what is to be trained."""
+    from da_kd.training.architecture import model_source
+
+    wanted = {"student": recipe.student} if _trains_student(recipe) else {}
+    wanted |= {f"teachers.{t.name}.architecture": t.architecture for t in recipe.teachers if t.architecture}
+    problems: list[str] = []
+    for place, architecture in wanted.items():
+        found: list[str] = []
+        _tried(found, lambda architecture=architecture: model_source(architecture, folder))  # type: ignore[misc]
+        problems += [f"{place}: {problem}" for problem in found]
+    return problems
+
+
+def _trains_student(recipe: Recipe) -> bool:
+    return recipe.distill is not None or recipe.evaluate is not None
+
+
+def _teachers(recipe: Recipe, job: Job) -> list[str]:
+    """Open the teachers' weights, map their classes, and see that every class has a teacher."""
+    problems: list[str] = []
+    maps: dict[str, ClassMap] = {}
+    for teacher in job.track(recipe.teachers, "open teachers", unit="teachers"):
+        _tried(problems, lambda teacher=teacher: maps.update(_map(teacher, recipe)))  # type: ignore[misc]
+    if len(maps) == len(recipe.teachers):
+        _tried(problems, lambda: check_all_seen(maps, recipe.classes))
+    return problems
+
+
+def _map(teacher: Teacher, recipe: Recipe) -> Mapping[str, ClassMap]:
+    """Return a teacher's class map; one that is still to be trained learns the recipe's classes."""
+    from da_kd.teachers import adapter
+
+    if teacher.weights is None:
+        adapter(teacher.kind)(Path("weights.pt"), teacher.options)  # refuses options it does not have
+        vocabulary = recipe.classes
+    else:
+        model = adapter(teacher.kind)(Path(teacher.weights), teacher.options)
+        with model.open("cpu", recipe.predict.floor, 1) as predictor:
+            vocabulary = predictor.classes
+    return {teacher.name: class_map(teacher.name, vocabulary, recipe.classes, teacher.classes)}
