@@ -161,7 +161,7 @@ class DetectionTable:
         if len(set(self.key)) != images:
             raise DataError("Image keys of a detection table must be unique.")
         if self.offsets[0] != 0 or self.offsets[-1] != boxes or (np.diff(self.offsets) < 0).any():
-            raise DataError(f"Offsets of a detection table must rise from 0 to its {boxes} boxes; found {self.offsets}.")
+            raise DataError(f"Offsets of a detection table must rise from 0 to its {boxes} boxes, and never fall.")
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -16,7 +16,10 @@ def check(
         bool, typer.Option("--deep", help="Also open data sets, teachers' weights and architectures.")
     ] = False,
 ) -> None:
-    """Check a recipe without running anything: keys, values, and whether the stages have what they need."""
+    """Check a recipe without running anything.
+
+    Keys, values, and whether the stages have what they need; every mistake is listed.
+    """
     from da_kd.cli.terminal import say
     from da_kd.errors import RecipeError
     from da_kd.recipe import load_recipe

@@ -9,7 +9,7 @@ from pathlib import Path
 from da_kd.cli.words import WORKSPACE
 from da_kd.errors import Cancelled, DaKdError, RecipeError
 from da_kd.events import Job
-from da_kd.recipe import Recipe, Teacher
+from da_kd.recipe import Architecture, Recipe, Teacher
 from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
 
 _SETS = ("source", "target", "target_labelled", "test")
@@ -64,7 +64,7 @@ def _architectures(recipe: Recipe, folder: Path) -> list[str]:
     """Resolve what is to be trained."""
     from da_kd.training.architecture import model_source
 
-    wanted = {"student": recipe.student} if _trains_student(recipe) else {}
+    wanted: dict[str, Architecture] = {"student": recipe.student} if _trains_student(recipe) else {}
     wanted |= {f"teachers.{t.name}.architecture": t.architecture for t in recipe.teachers if t.architecture}
     problems: list[str] = []
     for place, architecture in wanted.items():

@@ -8,8 +8,17 @@ from typing import Annotated
 import typer
 
 from da_kd import __version__
-from da_kd.cli import check, doctor, evaluate, gc, init, label, plan, review, run, runs
+from da_kd.cli.check import check
+from da_kd.cli.doctor import doctor
+from da_kd.cli.evaluate import evaluate
 from da_kd.cli.failures import guarded
+from da_kd.cli.gc import gc
+from da_kd.cli.init import init
+from da_kd.cli.label import apply, label
+from da_kd.cli.plan import plan
+from da_kd.cli.review import review
+from da_kd.cli.run import resume, run
+from da_kd.cli.runs import ls, status, stop
 
 app = typer.Typer(
     name="da-kd",
@@ -22,23 +31,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _name, _command in {
-    "run": run.run,
-    "resume": run.resume,
-    "check": check.check,
-    "plan": plan.plan,
-    "init": init.init,
-    "ls": runs.ls,
-    "status": runs.status,
-    "stop": runs.stop,
-    "gc": gc.gc,
-    "review": review.review,
-    "label": label.label,
-    "apply": label.apply,
-    "evaluate": evaluate.evaluate,
-    "doctor": doctor.doctor,
-}.items():
-    app.command(_name)(guarded(_command))
+_COMMANDS = (run, resume, check, plan, init, ls, status, stop, gc, review, label, apply, evaluate, doctor)
+
+for _command in _COMMANDS:
+    app.command(_command.__name__)(guarded(_command))
 
 
 def _version(wanted: bool) -> None:

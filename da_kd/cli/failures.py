@@ -54,26 +54,27 @@ def _tell(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         _forget_stdout()
         return 1
-    if isinstance(error, Paused):
-        say(str(error))
-        return error.exit_code
-    if isinstance(error, Cancelled):
-        complain(str(error))
-        return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         complain("Stopped at once. What was finished stays; the same command goes on from there.")
         return STOPPED
     if isinstance(error, DaKdError):
-        _error(str(error))
+        tell = say if isinstance(error, Paused) else complain if isinstance(error, Cancelled) else _error
+        tell(str(error))
         return error.exit_code
+    text = _of_the_system(error)
+    _error(text or _unforeseen(error))
+    return 2 if text else 1
+
+
+def _of_the_system(error: BaseException) -> str:
+    """Return the sentence for what the system refuses, '' for any other error."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        _error("The disk is full. Free some space ('da-kd gc' lists what no run needs), then run the same command again.")
-        return 2
+        return (
+            "The disk is full. Free some space ('da-kd gc' lists what no run needs), then run the same command again."
+        )
     if isinstance(error, PermissionError):
-        _error(f"Expected to be allowed to use {error.filename}; the system refuses ({error.strerror}). Check its rights.")
-        return 2
-    _error(_unforeseen(error))
-    return 1
+        return f"Expected to be allowed to use {error.filename}; the system refuses ({error.strerror}). See its rights."
+    return ""
 
 
 def _error(text: str) -> None:

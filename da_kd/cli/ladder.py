@@ -35,7 +35,9 @@ def gap_sentences(metrics: RunMetrics) -> list[str]:
     if low is None or high is None or low.AP is None or high.AP is None:
         return []
     if high.AP <= low.AP:
-        return [f"There is no gap to recover: the oracle (AP {high.AP:.3f}) is not above source-only (AP {low.AP:.3f})."]
+        return [
+            f"There is no gap to recover: the oracle (AP {high.AP:.3f}) is not above source-only (AP {low.AP:.3f})."
+        ]
     between = f"between source-only (AP {low.AP:.3f}) and the oracle (AP {high.AP:.3f})"
     told = [(name, share) for name, share in metrics.gap_recovered.items() if share is not None]
     return [f"{_CALLED.get(name, name)} recovers {share:.0%} of the gap {between}." for name, share in told]

@@ -15,7 +15,7 @@ RunFolder = Annotated[
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY.SUB=VALUE", help="Lay a value over the recipe, e.g. teach.steps=100. Repeatable."),
+    typer.Option("--set", metavar="KEY.SUB=VALUE", help="Change a value of the recipe, e.g. teach.steps=100."),
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Plain lines instead of a live display.")]

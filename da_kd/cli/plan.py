@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def plan(recipe: RecipeFile, run: RunFolder = None, changes: Changes = None) -> None:
-    """Show which steps of a run are reused and which run, why, and an estimate; trains and predicts nothing."""
+    """Show what a run would do, and for how long.
+
+    Which steps are reused, which run and why. Nothing is trained or predicted.
+    """
     from da_kd import pipeline
     from da_kd.cli.progress import shown
     from da_kd.cli.stopping import stoppable

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress as Bars, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 from da_kd.cli.terminal import out, say
@@ -93,7 +94,7 @@ def _figures(event: Figures) -> str:
 
 
 class PlainLines:
-    """Lines for a log: stages, notes, and of every task its beginning, its end, and a line every few seconds.
+    """Lines for a log: stages, notes, and of a task that takes long a line every few seconds.
 
     Args:
         write: gets each line.
@@ -118,9 +119,7 @@ class PlainLines:
         key, now = (event.stage, event.task), self._clock()
         pace = self._pace.setdefault(key, Pace())
         pace.add(event.done, event.time)
-        if event.done == 0:  # the stage's own line has just said that it begins
-            self._last[key] = now
-        if now - self._last.setdefault(key, now - PAUSE) < PAUSE:
+        if now - self._last.setdefault(key, now) < PAUSE:  # the stage's own line has just said that it begins
             return
         self._last[key] = now
         parts = [f"  {event.stage}: {event.task} {_amount(event)}"]
@@ -157,7 +156,11 @@ class LiveDisplay:
         )
         self._below = Text("", style="dim", no_wrap=True, overflow="ellipsis")
         self._live = Live(
-            Group(self._bars, self._below), console=out, transient=True, refresh_per_second=4, vertical_overflow="visible"
+            Group(self._bars, self._below),
+            console=out,
+            transient=True,
+            refresh_per_second=4,
+            vertical_overflow="visible",
         )
         self._tasks: dict[tuple[str, str], TaskID] = {}
         self._pace: dict[tuple[str, str], Pace] = {}

@@ -22,7 +22,9 @@ def run(
     until: Until = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recipe; what is there already is reused, and an interrupted run goes on.
+    """Run a recipe, or go on with it.
+
+    What is there already is reused; an interrupted run goes on where it was.
 
     Exit codes: 0 done, 2 wrong input, 3 paused for review, 130 stopped.
     """
@@ -36,7 +38,7 @@ def run(
 
 
 def resume(run: RunName, until: Until = None, quiet: Quiet = False) -> None:
-    """Go on with a run that was paused for review, stopped or killed."""
+    """Go on with a run that was paused or stopped."""
     from da_kd import pipeline
 
     folder = run_folder(run)

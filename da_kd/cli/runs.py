@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from da_kd.cli.options import RunName, Workspace
@@ -31,15 +30,18 @@ def ls(workspace: Workspace = WORKSPACE) -> None:
     for run in found:
         try:
             known = run.state()
-            state, stage, changed = known.state, known.stage, age(known.ended or known.started)
         except DaKdError:
-            state, stage, changed = "unreadable", "", ""
-        table.add_row(run.name, state, stage, changed, _student(run))
+            table.add_row(run.name, "unreadable", "", "", "")
+            continue
+        table.add_row(run.name, known.state, known.stage, age(known.ended or known.started), _student(run))
     show(table)
 
 
 def status(run: RunName) -> None:
-    """Show how a run stands: its state, its steps, and what it said last."""
+    """Show how a run stands.
+
+    Its state, its steps, and what it said last.
+    """
     from da_kd.cli.terminal import say
 
     place = _existing(run)
@@ -64,7 +66,10 @@ def status(run: RunName) -> None:
 
 
 def stop(run: RunName) -> None:
-    """Stop the process that works on a run; what is finished stays, and 'da-kd resume' goes on."""
+    """Stop a run.
+
+    What is finished stays, and 'da-kd resume' goes on from there.
+    """
     from da_kd.cli.terminal import say
 
     place = _existing(run)

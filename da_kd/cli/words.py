@@ -68,7 +68,7 @@ def figure(value: float | None) -> str:
 
 
 def run_folder(name: str) -> Path:
-    """Return the folder of a run: a bare name is one under ``runs``, unless only a folder here is a run of that name."""
+    """Return the folder of a run: a bare name is one under ``runs``, unless the only run of that name lies here."""
     path = Path(name).expanduser()
     inside = WORKSPACE / name
     if len(path.parts) > 1 or path.is_absolute() or name in (".", ".."):

@@ -1,4 +1,4 @@
-"""A set's class names become the recipe's. A name is never matched by likeness; likeness only makes suggestions."""
+"""The class names of a set or of a teacher become the recipe's. A name is never matched by likeness; likeness only makes suggestions."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ from da_kd.detections import Vocabulary
 from da_kd.errors import DataError
 
 
+REST = "*"  # in a mapping: every class that has no entry and no equal
+
+
 def map_classes(
     own: Vocabulary, mapping: Mapping[str, str | None], classes: Vocabulary, where: str
 ) -> dict[str, str | None]:
-    """Return for each of a set's classes one of the recipe's, or None where it is left out.
+    """Return for each of a set's (or a teacher's) own classes one of the recipe's, or None where it is left out.
 
     Args:
-        own: the set's class names.
-        mapping: names that differ; None leaves a class out. Equal names need no entry.
+        own: the class names it has.
+        mapping: names that differ; None leaves a class out. Equal names need no entry, and ``*`` stands for all that
+            have neither an entry nor an equal.
         classes: the recipe's class names.
-        where: the recipe's key of the set, for messages (``data.source``).
+        where: its key in the recipe, for messages (``data.source``).
 
     Raises:
-        DataError: a class of the set has no place, or the mapping names a class that the set does not have.
+        DataError: a class has no place, or the mapping names a class that is not there.
     """
     problems = [
-        f"{where}.classes maps '{name}', which is not a class of the set {_brief(own)}{_suggest(name, own)} remove it"
+        f"{where}.classes maps '{name}', which is not one of its classes {_brief(own)}{_suggest(name, own)} remove it"
         for name in mapping
-        if name not in own
+        if name not in own and name != REST
     ]
     problems += [
         f"{where}.classes maps '{name}' to '{to}', which is not one of the recipe's classes {_brief(classes)}"
@@ -37,14 +41,15 @@ def map_classes(
     ]
     problems += [
         f"class '{name}' of {where} is not one of the recipe's classes {_brief(classes)}{_suggest(name, classes)} "
-        f"map it under {where}.classes, or to null to leave it out"
+        f"map it under {where}.classes, to null to leave it out, or leave all others out with '*: null'"
         for name in own
-        if name not in mapping and name not in classes
+        if name not in mapping and name not in classes and REST not in mapping
     ]
     if problems:
         shown = problems[:SHOWN] + ([f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
         raise DataError("\n".join(shown))
-    return {name: mapping.get(name, name) if name in mapping else name for name in own}
+    rest = {name: name if name in classes else mapping.get(REST) for name in own}
+    return {name: mapping[name] if name in mapping else rest[name] for name in own}
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:

@@ -1,11 +1,11 @@
 """The pipeline: stages in order, what is reused and why, runs that can be stopped and taken up again."""
 
-from da_kd.pipeline.inputs import Inputs, load_inputs
+from da_kd.pipeline.inputs import Inputs, drawn_output, load_inputs
 from da_kd.pipeline.plan import PlannedStep, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
 from da_kd.pipeline.run import resume, run
 from da_kd.pipeline.runs import Run, RunState, list_runs
-from da_kd.pipeline.steps import STAGES
+from da_kd.pipeline.steps import STAGES, build_steps, review_input
 
 __all__ = [
     "STAGES",
@@ -16,9 +16,12 @@ __all__ = [
     "RunResult",
     "RunState",
     "StepOutcome",
+    "build_steps",
+    "drawn_output",
     "list_runs",
     "load_inputs",
     "plan",
     "resume",
+    "review_input",
     "run",
 ]

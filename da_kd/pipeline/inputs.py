@@ -74,9 +74,16 @@ def _drawn(spec: Images, seed: int, store: Store, job: Job) -> Images:
     lab, count, split = spec.render, spec.count or 0, spec.split[0]
     if lab is None:
         raise DataError("Expected a set to render; found one with a path.")
-    output = Output("data", {"render": lab, "split": split, "count": count, "seed": seed}, units=count)
+    output = drawn_output(spec, seed)
     folder = store.make(output, lambda out, work: render_set(lab, split, count, seed, out, work), job)
     return spec.model_copy(update={"path": str(folder), "render": None, "count": None, "format": "yolo"})
+
+
+def drawn_output(spec: Images, seed: int) -> Output:
+    """Return the output that a rendered set is kept as."""
+    count = spec.count or 0
+    parts = {"render": spec.render, "split": spec.split[0], "count": count, "seed": seed}
+    return Output("data", parts, units=count)
 
 
 def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:

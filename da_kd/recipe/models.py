@@ -27,6 +27,12 @@ class Holdout(Section):
 
     The groups are ordered by a hash of their name and ``seed``, and the first of them, up to ``fraction`` of the
     images, are held out.
+
+    Attributes:
+        fraction: the share of the images to hold out.
+        group: what stays together: an ``image``, or all images of a ``folder`` or of a ``video``.
+        keep: which side this set is: what was ``held_out``, or the ``rest``.
+        seed: another seed holds out other groups.
     """
 
     fraction: Fraction = 0.2
@@ -45,7 +51,8 @@ class Images(Section):
         format: how labels are written; ``auto`` looks.
         images: the folder of the images, where the labels do not say (COCO JSON).
         split: which splits of the set to take; empty means all there is.
-        classes: the set's class names mapped to the recipe's; null drops a class. Names that are equal need no entry.
+        classes: the set's class names mapped to the recipe's; null drops a class, and ``"*": null`` all that are not
+            named. Names that are equal need no entry.
         labelled_classes: the recipe's classes that this set has labels for; the default is those its class list names.
         fraction: the share of the images to take, nested: a smaller share is always a part of a larger one.
         holdout: a split by group, for sets without splits.
@@ -113,6 +120,22 @@ class Architecture(Section):
     imgsz: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] = 640
 
 
+# Training arguments that have a key of their own, or that would break the method, each with the reason.
+REFUSED_ARGS = {
+    **dict.fromkeys(("epochs", "batch", "optimizer", "freeze"), "it is a key of the schedule itself"),
+    "lr0": "it is the key 'lr' of the schedule itself",
+    **dict.fromkeys(("imgsz", "model", "pretrained"), "it is a key of the architecture"),
+    **dict.fromkeys(("seed", "device", "workers"), "it is a key of the recipe"),
+    **dict.fromkeys(("data", "fraction", "classes", "split"), "the images come from the recipe's data section"),
+    "single_cls": "it would train every class as one",
+    "time": "it would end rows of a table after different numbers of steps",
+    "resume": "da_kd takes interrupted trainings up by itself",
+    **dict.fromkeys(("val", "patience"), "a fixed schedule decides, since there may be no labelled image to stop on"),
+    **dict.fromkeys(("project", "name", "save_dir", "exist_ok", "save", "task", "mode"), "da_kd keeps the outputs"),
+    **dict.fromkeys(("nbs", "amp", "cache", "plots", "verbose", "deterministic"), "da_kd sets it"),
+}
+
+
 class Schedule(Section):
     """How long and how fast a model is trained.
 
@@ -134,6 +157,14 @@ class Schedule(Section):
     freeze: Annotated[int, Field(ge=0)] = 0
     args: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("args")
+    @classmethod
+    def _passed_on(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refused = [f"'{name}' cannot be passed on: {REFUSED_ARGS[name]}" for name in value if name in REFUSED_ARGS]
+        if refused:
+            raise ValueError("\n".join(refused))
+        return value
+
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
@@ -150,7 +181,8 @@ class Teacher(Section):
         weights: a model file (or, for ``coco_file``, stored predictions); none means *teach* trains one.
         architecture: what to train where there are no weights.
         schedule: how to train it; the default is the section ``teach``.
-        classes: the teacher's class names mapped to the recipe's; null drops a class. Equal names need no entry.
+        classes: the teacher's class names mapped to the recipe's; null drops a class. Names that are equal need no
+            entry, and other classes go nowhere.
         adapt: ``batch_norm`` re-estimates the teacher's normalisation statistics on the target images, without labels
             (ultralytics teachers only).
         weight: how much the teacher counts when boxes are merged.
@@ -306,11 +338,23 @@ class Recipe(Section):
     """Everything one adaptation needs, in the order of the pipeline; a section that is absent is a stage left out.
 
     Attributes:
+        schema: the version of this layout.
         name: what runs of the recipe are called.
         classes: the student's classes, in order.
         seed: the one seed that all the stages use.
         device: ``auto`` takes a GPU where there is one; else ``cpu``, ``cuda:0``, ...
         workers: processes that load images while a model trains.
+        data: the image sets.
+        teachers: one or more.
+        teach: the schedule of every teacher that is trained and has none of its own.
+        predict: how teachers are run.
+        fuse: how their boxes become pseudo labels.
+        review: who decides about pseudo labels.
+        student: the compact model.
+        distill: how the student learns from pseudo labels; without it there is no student.
+        finetune: how it goes on with labelled images; without it there is no fine-tuned row.
+        evaluate: which models are scored; without it there are no figures.
+        report: the page.
     """
 
     schema_: Literal[1] = Field(1, alias="schema")

@@ -13,6 +13,8 @@ from pathlib import Path
 from da_kd.errors import Busy
 from da_kd.events import Job
 
+_TRIES = 3  # before a lock counts as held: somebody who asks for the holder has it for a moment
+
 
 @contextmanager
 def hold(path: Path, job: Job, what: str, wait: bool = False) -> Iterator[None]:
@@ -46,31 +48,34 @@ def holder(path: Path) -> int | None:
     """Return the process that holds the lock file at ``path``, or None."""
     try:
         with path.open("r+", encoding="utf-8") as file:
+            pid = int(json.loads(file.read() or "{}").get("pid", 0)) or None
+            if pid is None:
+                return None  # let go of; taking the lock to be sure would be in the way of others
             try:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                return int(json.loads(file.read() or "{}").get("pid", 0)) or None
-            return None
+                return pid
+            return None  # its holder was killed
     except (OSError, ValueError):
         return None
 
 
 def _take(descriptor: int, path: Path, job: Job, what: str, wait: bool) -> None:
-    told = False
+    tries, told = 0, False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            pid = _pid_in(path)
-            if not wait:
+            pid, tries = _pid_in(path), tries + 1
+            if not wait and tries == _TRIES:
                 raise Busy(
                     f"{what} is in use by process {pid or 'unknown'}; wait for it, or stop it with 'da-kd stop'."
                 ) from None
-            if not told:
+            if wait and not told:
                 job.note(f"Waiting for process {pid or 'unknown'}, which uses {what}.")
                 told = True
             job.check()
-            time.sleep(0.2)
+            time.sleep(0.2 if wait else 0.05)
         else:
             return
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from da_kd.boxes import nms
+from da_kd.data.classes import REST, map_classes
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import DataError
 
@@ -47,18 +48,14 @@ class ClassMap:
 
 
 def class_map(teacher: str, source: Vocabulary, target: Vocabulary, given: Mapping[str, str | None]) -> ClassMap:
-    """Return the map of one teacher: the names given, and equal names by themselves.
+    """Return the map of one teacher: the names given, and equal names by themselves; other classes go nowhere.
 
     Raises:
         DataError: ``given`` names a class that the teacher does not have.
     """
-    for name in given:
-        if name not in source:
-            near = difflib.get_close_matches(name, source, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it knows {_some(source)}"
-            raise DataError(f"teachers.{teacher}.classes: teacher '{teacher}' has no class '{name}'; {hint}")
-    wanted = [given.get(name, name) for name in source]
-    return ClassMap(source, target, tuple(target.index(name) if name in target else -1 for name in wanted))
+    mapping = map_classes(source, {REST: None, **given}, target, f"teachers.{teacher}")
+    found = [mapping[name] for name in source]
+    return ClassMap(source, target, tuple(-1 if name is None else target.index(name) for name in found))
 
 
 def check_all_seen(maps: Mapping[str, ClassMap], target: Vocabulary) -> None:

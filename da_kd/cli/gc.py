@@ -1,0 +1,145 @@
+"""``da-kd gc``: outputs in the store that no run refers to any more, listed, and removed when asked.
+
+A run refers to the steps in its ``run.json`` and to the rendered sets that its recipe asks for. Frames of videos
+and the scan cache are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from da_kd.cli.options import Workspace
+from da_kd.cli.words import WORKSPACE, age, count, size
+from da_kd.errors import Busy, DaKdError
+
+if TYPE_CHECKING:
+    from da_kd.pipeline import Run
+
+_CACHES = ("frames",)  # folders of the store that are no stage's
+_LATEST = 1 << 20  # bytes at the end of a run's events that are looked at
+
+
+@dataclass(frozen=True)
+class _Unused:
+    """A folder that nobody needs: where it is, its bytes, and when it was made."""
+
+    folder: Path
+    bytes: int
+    made: float
+
+
+def gc(
+    workspace: Workspace = WORKSPACE,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them; without it they are only listed.")] = False,
+) -> None:
+    """List or remove outputs that no run refers to.
+
+    Unfinished ones are included. What a run at work needs is never touched.
+    """
+    from da_kd.cli.terminal import new_table, say, show
+    from da_kd.store import Store
+
+    store = Store(workspace.resolve())
+    there = [folder for folder in store.everything() if folder.parent.name not in _CACHES]
+    needed = _needed(workspace, strict=delete)  # asked after the list was made: what began since is not in the list
+    unused = [_measured(folder) for folder in there if not needed.covers(folder)]
+    for note in needed.notes:
+        say(note)
+    if not unused:
+        say(f"Nothing to remove: a run refers to each of the {count(len(there), 'output')} in {store.root}.")
+        return
+    table = new_table("output", "size", "made", right=("size",))
+    for item in unused:
+        table.add_row(str(item.folder.relative_to(store.root)), size(item.bytes), age(item.made))
+    show(table)
+    total = f"{count(len(unused), 'output')}, {size(sum(item.bytes for item in unused))}"
+    if not delete:
+        say(f"{total} in {store.root} that no run refers to. 'da-kd gc {workspace} --delete' removes them.")
+        return
+    for item in unused:
+        store.remove(item.folder)
+    say(f"Removed {total}.")
+
+
+class _Needed:
+    """What must stay."""
+
+    def __init__(self) -> None:
+        self.prints: set[str] = set()
+        self.notes: list[str] = []
+        self.all_data = False
+
+    def covers(self, folder: Path) -> bool:
+        """Return whether a folder of the store must stay."""
+        from da_kd.store import holder
+
+        name = folder.name.removesuffix(".partial")
+        if name in self.prints or (self.all_data and folder.parent.name == "data"):
+            return True
+        return holder(folder.with_name(f"{name}.lock")) is not None  # somebody is making it right now
+
+
+def _needed(workspace: Path, strict: bool) -> _Needed:
+    """Return what the runs of a workspace refer to.
+
+    Raises:
+        Busy: with ``strict``, a run is only just beginning, so that nobody can say yet what it will refer to.
+        DataError: the record of a run cannot be read.
+    """
+    from da_kd.pipeline import Run
+
+    needed = _Needed()
+    for folder in sorted(path.parent for path in workspace.glob("*/recipe.yaml")):
+        run = Run(folder)
+        if strict and run.pid() is not None and not _under_way(run):
+            raise Busy(f"Run '{run.name}' is only just beginning; try again in a moment.")
+        needed.prints.update(str(record["fingerprint"]) for record in run.state().steps.values())
+        try:
+            needed.prints.update(_rendered(run))
+        except DaKdError as error:
+            needed.all_data = True
+            needed.notes.append(f"The recipe of run '{run.name}' cannot be read, so every rendered set stays. {error}")
+    return needed
+
+
+def _rendered(run: Run) -> Iterable[str]:
+    """Return the fingerprints of the sets that a run's recipe has drawn."""
+    from da_kd.pipeline import drawn_output
+
+    recipe = run.recipe()
+    sets = (recipe.data.source, recipe.data.target, recipe.data.target_labelled, recipe.data.test)
+    return [drawn_output(spec, recipe.seed).fingerprint for spec in sets if spec is not None and spec.render]
+
+
+def _under_way(run: Run) -> bool:
+    """Return whether the run's record is that of this sitting: it is written before the first stage says a word."""
+    import json
+
+    began = run.state().started or 0.0
+    try:
+        with (run.folder / "events.jsonl").open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LATEST))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    for line in reversed(lines):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if event.get("time", 0.0) < began:
+            return False
+        if str(event.get("kind", "")).startswith("stage_") or event.get("stage") not in ("data", ""):
+            return True
+    return False
+
+
+def _measured(folder: Path) -> _Unused:
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return _Unused(folder, sum(path.stat().st_size for path in files), folder.stat().st_mtime)

@@ -1,0 +1,148 @@
+"""``da-kd init``: writes a first recipe, from flags or from answers in a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from da_kd.cli.options import Force
+from da_kd.cli.template import Answers, recipe_text
+from da_kd.errors import DaKdError, InputError
+
+
+def init(
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The file to write.")] = Path("recipe.yaml"),
+    source: Annotated[str | None, typer.Option("--source", help="Labelled images the teacher learns from.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="Images of the new domain.")] = None,
+    target_labelled: Annotated[
+        str | None, typer.Option("--target-labelled", help="A few labelled images of the new domain.")
+    ] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Labelled images to compare the models on.")] = None,
+    classes: Annotated[str | None, typer.Option("--classes", help="The student's classes: a,b,c.")] = None,
+    teacher_weights: Annotated[
+        str | None, typer.Option("--teacher-weights", help="A trained detector; else one is trained on the source.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What runs are called. Default: the file's name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    force: Force = False,
+) -> None:
+    """Write a commented recipe to begin with.
+
+    In a terminal, what no flag says is asked for.
+    """
+    from da_kd.cli.terminal import say
+
+    if path.exists() and not force:
+        raise InputError(f"{path} is there already. Name another file, or overwrite it with --force.")
+    given = {
+        "source": source,
+        "target": target,
+        "target_labelled": target_labelled,
+        "test": test,
+        "weights": teacher_weights,
+        "name": name,
+    }
+    if sys.stdin.isatty() and not yes:
+        given = _asked(given, path)
+    answers = _answers(given, path, classes, asking=sys.stdin.isatty() and not yes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, recipe_text(answers, str(path)))
+    say(f"Wrote {path}. Next: da-kd check {path} --deep")
+
+
+def _asked(given: dict[str, str | None], path: Path) -> dict[str, str | None]:
+    """Ask for what no flag said; an empty answer means there is none."""
+    questions = {
+        "target": "Images of the new domain (folder, data.yaml, COCO JSON or video)",
+        "weights": "Weights of a trained teacher ('.pt'; empty: one is trained on labelled source images)",
+        "source": "Labelled source images (empty: none)",
+        "test": "Labelled test images of the new domain, to compare the models (empty: none)",
+        "target_labelled": "A few more labelled images of the new domain, for fine-tuning (empty: none)",
+        "name": "Name of the runs",
+    }
+    answers = dict(given)
+    for key, question in questions.items():
+        if answers[key] is None:
+            default = _name_of(path) if key == "name" else ""
+            said = str(typer.prompt(question, default=default, show_default=bool(default))).strip()
+            answers[key] = said or None
+    return answers
+
+
+def _answers(given: dict[str, str | None], path: Path, classes: str | None, asking: bool) -> Answers:
+    """Return all answers.
+
+    Raises:
+        InputError: lists everything that is missing.
+    """
+    target, source, weights = given["target"], given["source"], given["weights"]
+    missing = []
+    if target is None:
+        missing.append("--target: the images of the new domain")
+    if source is None and weights is None:
+        missing.append("--source or --teacher-weights: labelled images to train a teacher on, or a trained teacher")
+    names = _split(classes) if classes else _found_classes(source, given["test"], given["target_labelled"])
+    if asking:
+        names = _split(str(typer.prompt("Classes, with commas between them", default=",".join(names) or None)))
+    if not names:
+        missing.append("--classes: the student's classes, with commas between them")
+    if missing or target is None:
+        raise InputError("A recipe needs more than was given:\n" + "\n".join(f"  - {item}" for item in missing))
+    folder = path.resolve().parent
+    places = {key: _place(given[key], folder) for key in ("source", "target_labelled", "test", "weights")}
+    return Answers(given["name"] or _name_of(path), names, _place(target, folder) or target, **places)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _found_classes(*places: str | None) -> tuple[str, ...]:
+    """Return the classes of the first data set that names some."""
+    from da_kd.data import find_format
+    from da_kd.data.coco import open_coco
+    from da_kd.data.voc import open_voc
+    from da_kd.data.yolo import open_yolo
+
+    readers = {"yolo": open_yolo, "coco": open_coco, "voc": open_voc}
+    for place in places:
+        if place is None:
+            continue
+        path = Path(place).expanduser().absolute()
+        try:
+            reader = readers.get(find_format(path))
+            if reader is not None:
+                return tuple(reader(path).vocabulary)  # type: ignore[operator]
+        except DaKdError:
+            continue  # 'check --deep' tells what is wrong with it
+    return ()
+
+
+def _place(name: str | None, folder: Path) -> str | None:
+    """Return a path that was given from here as the recipe, which counts from its own folder, has to hold it."""
+    if name is None or folder == Path.cwd().resolve() or Path(name).expanduser().is_absolute():
+        return name
+    return os.path.relpath(Path(name).absolute(), folder)
+
+
+def _name_of(path: Path) -> str:
+    """Return a name that runs may have, made of the file's."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or "run"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file under a temporary name, see that it is a recipe, then rename."""
+    from da_kd.recipe import load_recipe
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    try:
+        load_recipe(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

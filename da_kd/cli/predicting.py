@@ -1,0 +1,136 @@
+"""A model on images without labels, and what it found as a file others can read; ``label`` and ``apply`` share it.
+
+Knows teachers and data; must not know recipes beyond the section ``Images``, nor runs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from da_kd.errors import DataError, InputError
+from da_kd.events import Job
+
+_BATCH = 16
+_LISTED = 10  # unreadable images that are named
+_OURS = {"data.yaml", "images", "labels"}  # what a YOLO data set that was written earlier holds
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        kind: the adapter.
+        weights: the model's file.
+        options: settings of the adapter.
+        images: a folder, data set or video.
+        out: the file (COCO) or folder (YOLO) to write.
+        format: how to write it.
+        floor: the lowest score that is kept.
+        device: where to run.
+        force: overwrite what is there.
+        pictures: the folder for pictures with the boxes drawn in, or None.
+    """
+
+    kind: str
+    weights: Path
+    options: Mapping[str, Any]
+    images: Path
+    out: Path
+    format: Literal["coco", "yolo"]
+    floor: float
+    device: str
+    force: bool
+    pictures: Path | None = None
+
+
+def predict_into_files(request: Request, job: Job) -> list[str]:
+    """Run the model over the images and write what it found; return what there is to say about it.
+
+    Raises:
+        DaKdError: the model or the images cannot be used, or something is in the way of the output.
+    """
+    from da_kd.data import write_coco, write_yolo
+    from da_kd.teachers import adapter
+    from da_kd.teachers.batches import predict_images
+    from da_kd.teachers.device import resolve_device
+
+    _check(request)
+    images = _images(request, job)
+    model = adapter(request.kind)(request.weights, request.options)
+    with model.open(resolve_device(request.device), request.floor, _BATCH) as predictor:
+        table = predict_images(predictor, images, request.weights.stem, _BATCH, job, "predict")
+    if not table.ok.any():
+        raise DataError(f"None of the {len(table)} images in {request.images} can be read, e.g. {table.reason[0]}.")
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    if request.format == "coco":
+        write_coco(table, request.out)
+    else:
+        if request.out.exists():  # an earlier one of ours, or empty; see _check
+            shutil.rmtree(request.out)
+        write_yolo(table, images.root, request.out)
+    if request.pictures is not None:
+        from da_kd.cli.pictures import save_pictures
+
+        save_pictures(table, images, request.pictures, job)
+    return _said(request, images, table)
+
+
+def _check(request: Request) -> None:
+    """Refuse before any work what would fail after it."""
+    if not request.weights.is_file():
+        raise InputError(f"Expected a model file at {request.weights}; there is none.")
+    if not 0 <= request.floor <= 1:
+        raise InputError(f"--floor: expected a score from 0 to 1; found {request.floor}.")
+    out = request.out
+    if request.format == "coco":
+        if out.is_dir():
+            raise InputError(f"--out: expected a file for COCO JSON; {out} is a folder. Name a file in it.")
+        if out.exists() and not request.force:
+            raise InputError(f"{out} is there already. Name another place with --out, or overwrite it with --force.")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        ours = out.is_dir() and {path.name for path in out.iterdir()} <= _OURS
+        if not ours:
+            raise InputError(f"--out: {out} holds something else than a YOLO data set. Name a new folder with --out.")
+        if not request.force:
+            raise InputError(f"{out} is there already. Name another place with --out, or overwrite it with --force.")
+
+
+def _images(request: Request, job: Job) -> Any:
+    """Return the images; frames of a video are kept beside the output."""
+    from da_kd.data import ScanCache, load_images
+    from da_kd.recipe import Images
+
+    place = request.images.expanduser().absolute()
+    frames = request.out.absolute().parent / f"{request.out.stem}_frames"
+    return load_images(
+        Images(path=str(place)),
+        place.parent,
+        ("object",),  # nothing is labelled; the model brings its own classes
+        labels=False,
+        cache=ScanCache(None),
+        frames=frames,
+        job=job.named("images"),
+        name="IMAGES",
+    )
+
+
+def _said(request: Request, images: Any, table: Any) -> list[str]:
+    """Return the sentences for a person, the place of the output last."""
+    bad = [(key, reason) for key, reason in zip(table.key, table.reason, strict=True) if reason]
+    lines = []
+    if bad:
+        lines.append(f"{len(bad)} of {len(table)} images could not be read:")
+        lines += [f"  {key}: {reason}" for key, reason in bad[:_LISTED]]
+        lines += [f"  ... and {len(bad) - _LISTED} more"] if len(bad) > _LISTED else []
+    good = len(table) - len(bad)
+    lines.append(f"{len(table.xyxy)} boxes in {good} images; classes: {', '.join(table.vocabulary)}.")
+    if request.format == "coco":
+        lines.append(f"Image names count from {images.root}")
+    if request.pictures is not None:
+        lines.append(f"Pictures: {request.pictures}")
+    return [*lines, f"Labels: {request.out}"]

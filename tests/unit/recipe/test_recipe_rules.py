@@ -1,0 +1,98 @@
+"""Keys that exclude each other or need each other."""
+
+import pytest
+
+from da_kd.recipe import parse_recipe
+
+
+def without(tree, *places):
+    for place in places:
+        *path, last = place.split(".")
+        node = tree
+        for step in path:
+            node = node[step]
+        del node[last]
+    return tree
+
+
+def test_the_small_recipe_is_right(small):
+    recipe = parse_recipe(small)
+    assert recipe.review.mode == "skip"
+    assert recipe.device == "auto"
+    assert recipe.fuse.keep == {"default": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("data.target={path: a, render: lab_a, count: 1, split: x}", "data.target: expected either 'path' or 'render'"),
+        ("data.target={split: x}", "data.target: expected either 'path' or 'render'"),
+        ("data.target={render: lab_a, split: x}", "data.target: expected 'count' and 'split' beside 'render'"),
+        ("data.target={render: lab_a, count: 4}", "data.target: expected 'count' and 'split' beside 'render'"),
+        ("teachers.own.weights=w.pt", "expected 'weights' or 'architecture'"),
+        ("teachers.big.weights=null", "teachers.0: teacher 'big': expected 'weights' or 'architecture'"),
+        ("distill.epochs=3", "distill: expected either 'epochs' or 'steps'"),
+        ("finetune.epochs=null", "finetune: expected either 'epochs' or 'steps'"),
+        ("fuse.keep={RBC: 0.5}", "fuse.keep: expected a threshold named 'default'"),
+        ("fuse.keep=true", "fuse.keep: "),
+        ("teachers=[]", "teachers: "),
+        ("classes=[]", "classes: "),
+        ("name=../x", "name: "),
+    ],
+)
+def test_keys_that_exclude_or_belong_to_each_other(problems, change, told):
+    (line,) = problems(change)
+    assert line.startswith(told) or told in line
+
+
+@pytest.mark.parametrize(
+    ("absent", "told"),
+    [
+        (["distill"], "finetune: goes on with the student that 'distill' trains"),
+        (["data.target_labelled"], "finetune: needs 'data.target_labelled'"),
+        (["data.test"], "evaluate: needs 'data.test'"),
+        (["data.source"], "teachers.own: training it needs 'data.source'"),
+    ],
+)
+def test_a_stage_tells_what_it_lacks(problems, small, absent, told):
+    (line,) = problems(tree=without(small, *absent))
+    assert line.startswith(told)
+
+
+def test_a_teacher_without_weights_needs_a_schedule(problems, small):
+    del small["teachers"][1]["schedule"]
+    (line,) = problems(tree=small)
+    assert line.startswith("teachers.own: training it needs a section 'teach'")
+    assert parse_recipe(small, ["teach.steps=3"]).teach.steps == 3
+
+
+def test_starting_from_the_source_needs_it(problems, small):
+    small["teachers"].pop()
+    (line,) = problems("distill.init=source", tree=without(small, "data.source"))
+    assert line.startswith("distill.init: 'source' needs 'data.source'")
+
+
+def test_class_names_must_be_the_recipes_everywhere(problems, small):
+    small["classes"] = ["RBC", "WBC", "RBC"]
+    small["fuse"] = {"keep": {"default": 0.5, "rbc": 0.4}, "drop": {"default": 0.1, "default2": 0}}
+    small["teachers"][0]["classes"] = {"cell": "Cell", "dirt": None}
+    small["teachers"][1]["name"] = "big"
+    small["data"]["test"] |= {"classes": {"x": "X"}, "labelled_classes": ["Y"]}
+    told = problems(tree=small)
+    assert [line.partition(":")[0] for line in told] == [
+        "classes",
+        "teachers",
+        "fuse.keep",
+        "fuse.drop",
+        "teachers.big.classes",
+        "data.test.classes",
+        "data.test.labelled_classes",
+    ]
+    assert told[4].endswith("found 'Cell'")
+
+
+def test_one_threshold_stands_for_all_and_one_split_for_a_list(small):
+    recipe = parse_recipe(small, ["fuse.keep=0.3", "fuse.drop=0", "data.test.split=val"])
+    assert recipe.fuse.keep == {"default": 0.3}
+    assert recipe.fuse.drop == {"default": 0}
+    assert recipe.data.test.split == ("val",)

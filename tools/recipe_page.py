@@ -1,0 +1,100 @@
+"""Writes docs/recipe.md from the recipe's models, so that the page cannot say anything else than the code.
+
+python tools/recipe_page.py > docs/recipe.md
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from da_kd.recipe import models
+
+HEAD = """# The recipe, key by key
+
+<!-- Made by tools/recipe_page.py from da_kd/recipe/models.py; do not edit. -->
+
+One YAML file. A section that is absent is a stage left out; a key that is absent has the default below. Relative paths
+count from the recipe's folder, `data.*.path` from `data.root`. `${NAME}` and `${NAME:-default}` are taken from the
+environment, and `--set key.sub=value` lays a change over the file (into a list by index or by an item's `name`:
+`--set teachers.big.weight=2`).
+
+`da-kd check RECIPE` lists every mistake at once; `da-kd check RECIPE --deep` opens weights and data as well.
+"""
+
+SECTIONS: list[tuple[str, type[BaseModel]]] = [
+    ("The top level", models.Recipe),
+    ("data", models.Data),
+    ("data.source, data.target, data.target_labelled, data.test", models.Images),
+    ("data.*.holdout", models.Holdout),
+    ("teachers (a list)", models.Teacher),
+    ("teachers.*.architecture, student", models.Architecture),
+    ("teach, and every schedule", models.Schedule),
+    ("predict", models.Predict),
+    ("fuse", models.Fuse),
+    ("review", models.Review),
+    ("review.accept", models.Accept),
+    ("distill: a schedule, and", models.Distill),
+    ("finetune: a schedule, and", models.Finetune),
+    ("evaluate", models.Evaluate),
+    ("report", models.Report),
+]
+
+
+def page() -> str:
+    """Return the whole page."""
+    return HEAD + "".join(_section(title, model) for title, model in SECTIONS)
+
+
+def _section(title: str, model: type[BaseModel]) -> str:
+    doc = inspect.getdoc(model) or ""
+    intro, _, attributes = doc.partition("Attributes:")
+    known = _attributes(attributes)
+    base = model.__bases__[0]
+    inherited = set(base.model_fields) if issubclass(base, BaseModel) else set()
+    names = [name for name in model.model_fields if name not in inherited]
+    lines = [f"\n## {title}\n\n{intro.strip().replace('``', '`')}\n"]
+    lines.append("\n| key | default | what |\n|---|---|---|\n")
+    for name in names:
+        field = model.model_fields[name]
+        key = field.alias or name
+        what = known.get(key, known.get(name, "")).replace("``", "`").replace("|", "\\|")
+        lines.append(f"| `{key}` | {_default(field)} | {what} |\n")
+    return "".join(lines)
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """Return the description of every attribute of a docstring."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        match = re.match(r"^    (\w+): (.*)$", line)
+        if match:
+            name = match.group(1)
+            found[name] = match.group(2)
+        elif name and line.strip():
+            found[name] += " " + line.strip()
+    return found
+
+
+def _default(field: Any) -> str:
+    """Return a default as YAML would write it."""
+    if field.default is PydanticUndefined and field.default_factory is None:
+        return "required"
+    value = field.default if field.default_factory is None else field.default_factory()
+    if value is None or value == {} or value == ():
+        return "–"
+    if isinstance(value, BaseModel):
+        return "see below"
+    text = str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")
+    return f"`{text}`"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(page())
