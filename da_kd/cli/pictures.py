@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from da_kd.data import ImageSet
     from da_kd.detections import Detections, DetectionTable
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
+_LIGHT = 380  # the sum of red, green and blue from which black letters read better than white ones
 
 
 def save_pictures(table: DetectionTable, images: ImageSet, folder: Path, job: Job) -> None:
@@ -36,19 +35,27 @@ def save_pictures(table: DetectionTable, images: ImageSet, folder: Path, job: Jo
 
 def draw_boxes(picture: Image.Image, boxes: Detections) -> Image.Image:
     """Draw boxes into a picture, the best score on top; lines and letters grow with the picture."""
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageColor, ImageDraw, ImageFont
+
+    from da_kd.stages.report.pictures import PALETTE
 
     pen = ImageDraw.Draw(picture)
     side = max(picture.size)
     width, font = max(1, round(side / 320)), ImageFont.load_default(size=max(10, round(side / 60)))
     for row in boxes.score.argsort(kind="stable"):
         label = int(boxes.label[row])
-        colour = _COLOURS[label % len(_COLOURS)]
+        colour = PALETTE[label % len(PALETTE)]
+        ink = "black" if sum(ImageColor.getrgb(colour)) > _LIGHT else "white"
         x1, y1, x2, y2 = (float(value) for value in boxes.xyxy[row])
         pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=width)
         text = f"{boxes.vocabulary[label]} {boxes.score[row]:.2f}".encode("latin-1", "replace").decode("latin-1")
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         above = y1 - (bottom - top) - 3 if y1 >= bottom - top + 3 else y1
         pen.rectangle((x1, above, x1 + right - left + 4, above + bottom - top + 3), fill=colour)
-        pen.text((x1 + 2 - left, above + 1 - top), text, font=font, fill="white")
+        pen.text(
+            (x1 + 2 - left, above + 1 - top),
+            text,
+            font=font,
+            fill="black" if sum(ImageColor.getrgb(colour)) > _LIGHT else "white",
+        )
     return picture

@@ -164,6 +164,7 @@ class LiveDisplay:
         )
         self._tasks: dict[tuple[str, str], TaskID] = {}
         self._pace: dict[tuple[str, str], Pace] = {}
+        self._step = ""  # the one under way
 
     def __enter__(self) -> LiveDisplay:
         """Begin to draw."""
@@ -180,9 +181,11 @@ class LiveDisplay:
             out.print(line[0], style=line[1] or None)
         if isinstance(event, StageStarted):
             self._clear()
+            self._step = event.name
             self._bar((event.stage, ""), event.name, None)
         elif isinstance(event, StageDone):
             self._clear()
+            self._step = ""
         elif isinstance(event, Progress):
             self._progress(event)
         elif isinstance(event, Figures):
@@ -202,8 +205,8 @@ class LiveDisplay:
         key = (event.stage, event.task)
         if key not in self._tasks:
             self._clear()
-            name = event.task if event.stage in event.task else f"{event.stage} {event.task}"
-            self._bar(key, name, event.total)
+            step = self._step or event.stage
+            self._bar(key, step if event.task in step else f"{step} {event.task}", event.total)
         pace = self._pace.setdefault(key, Pace())
         pace.add(event.done, event.time)
         speed = pace.per_second

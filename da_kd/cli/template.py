@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from da_kd.cli.words import count
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -34,14 +36,22 @@ def _header(answers: Answers, file: str) -> str:
     needs = [f"images of the new domain in {answers.target}"]
     needs += [f"labelled images in {answers.source}"] if answers.source else []
     needs += [f"a trained detector in {answers.weights}"] if answers.weights else []
-    models = 1 + (answers.weights is None) + (2 if answers.test and answers.source else bool(answers.test))
+    compared = bool(answers.test)
+    trained = {
+        "the teacher": answers.weights is None,
+        "the student": True,
+        "the fine-tuned student": answers.target_labelled is not None,
+        "the student on source images alone": compared and answers.source is not None,
+        "the oracle": compared and answers.target_labelled is not None,
+    }
+    models = [name for name, wanted in trained.items() if wanted]
     return f"""\
 # Adapts a detector to new images: a teacher labels them, doubtful boxes are set aside, a small student learns.
 #
 # Needs:   {"; ".join(needs)}.
 # Command: da-kd run {file}
 # Before:  da-kd check {file} --deep    (opens everything that is named here)
-# Takes:   about {models} training(s); 'da-kd plan {file}' estimates the time on this machine.
+# Takes:   {count(len(models), "training")} ({", ".join(models)}); 'da-kd plan {file}' estimates the time.
 
 schema: 1
 name: {answers.name}
@@ -86,7 +96,7 @@ teachers:
     return """\
 teachers:
   - name: teacher
-    architecture: {model: yolo11s.yaml, imgsz: 640}  # from scratch; a '.pt' file is a start
+    architecture: {model: yolo11s.yaml, imgsz: 640}  # trained from scratch
 teach: {epochs: 100, batch: 16}
 """
 

@@ -30,7 +30,8 @@ def complain(text: str, style: str = "") -> None:
 
 def show(table: Table) -> None:
     """Print a table on stdout; its width is limited by a terminal alone."""
-    out.print(table, width=None if out.is_terminal else _WIDE)
+    console = out if out.is_terminal else Console(file=out.file, width=_WIDE, highlight=False, emoji=False)
+    console.print(table)
 
 
 def new_table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -19,7 +19,7 @@ from da_kd.data import fingerprint as hash_images
 from da_kd.detections import DetectionTable, read_table
 from da_kd.errors import RecipeError, WeightsError
 from da_kd.events import Job
-from da_kd.hashing import hash_file
+from da_kd.hashing import hash_file, hash_json
 from da_kd.pipeline.inputs import Inputs
 from da_kd.recipe import Architecture, Evaluate, Recipe, Schedule, Teacher
 from da_kd.stages import distill, evaluate, finetune, fuse, predict, review, teach
@@ -63,6 +63,7 @@ class _Builder:
         self.workspace = store.root.parent
         self.steps: dict[str, Step] = {}
         self.hashes = {name: hash_images(images) for name, images in inputs.sets.items()}
+        self.hashes["target"] = _without_labels(inputs.get("target"))
 
     def build(self) -> dict[str, Step]:
         """Return all steps."""
@@ -343,6 +344,12 @@ def _usable(images: ImageSet, labels: DetectionTable) -> ImageSet:
     """Return the readable images with the reviewed labels as their boxes."""
     good = [index for index, reason in enumerate(labels.reason) if not reason]
     return dataclasses.replace(images, table=labels.take(good))
+
+
+def _without_labels(images: ImageSet) -> str:
+    """Return a hash of names and contents alone: a teacher answers in its own classes, whatever the recipe's are."""
+    table = images.table
+    return hash_json([table.key, table.sha, table.ok.tolist()])
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -89,13 +89,13 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
         return str((folder / Path(name).expanduser()).resolve())
 
     def model(architecture: Architecture) -> Architecture:
-        own = architecture.model.endswith(".pt") or (folder / architecture.model).is_file()
+        own = architecture.model.endswith(".pt") or _is_file(folder / architecture.model)
         return architecture.model_copy(update={"model": place(architecture.model)}) if own else architecture
 
     def teacher(item: Teacher) -> Teacher:
         weights = place(item.weights) if item.weights else None
         architecture = model(item.architecture) if item.architecture else None
-        files = {k: place(v) for k, v in item.options.items() if isinstance(v, str) and (folder / v).is_file()}
+        files = {k: place(v) for k, v in item.options.items() if isinstance(v, str) and _is_file(folder / v)}
         changes = {"weights": weights, "architecture": architecture, "options": {**item.options, **files}}
         return item.model_copy(update=changes)
 
@@ -106,6 +106,14 @@ def _anchored(recipe: Recipe, folder: Path) -> Recipe:
             "student": model(recipe.student),
         }
     )
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether there is such a file; a text that cannot be a path names none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def dump_recipe(recipe: Recipe) -> str:

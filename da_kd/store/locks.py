@@ -46,18 +46,15 @@ def hold(path: Path, job: Job, what: str, wait: bool = False) -> Iterator[None]:
 
 def holder(path: Path) -> int | None:
     """Return the process that holds the lock file at ``path``, or None."""
-    try:
-        with path.open("r+", encoding="utf-8") as file:
-            pid = int(json.loads(file.read() or "{}").get("pid", 0)) or None
-            if pid is None:
-                return None  # let go of; taking the lock to be sure would be in the way of others
-            try:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return pid
-            return None  # its holder was killed
-    except (OSError, ValueError):
-        return None
+    pid = _pid_in(path)
+    if pid is None:
+        return None  # let go of; taking the lock to be sure would be in the way of others
+    with path.open("r+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return pid
+    return None  # its holder was killed
 
 
 def _take(descriptor: int, path: Path, job: Job, what: str, wait: bool) -> None:
@@ -83,5 +80,5 @@ def _take(descriptor: int, path: Path, job: Job, what: str, wait: bool) -> None:
 def _pid_in(path: Path) -> int | None:
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["pid"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -18,7 +18,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
 from da_kd.data import ImageSet
-from da_kd.errors import DaKdError
+from da_kd.errors import DaKdError, RecipeError
 from da_kd.events import Figures, Job
 from da_kd.training.table_data import TableDataset
 
@@ -63,6 +63,20 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
             data={**self.data, "da_kd": images},
             task="detect",
         )
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """Build the model.
+
+        Raises:
+            RecipeError: the architecture cannot be built at this width and depth.
+        """
+        try:
+            return super().get_model(cfg=cfg, weights=weights, verbose=verbose)
+        except (AssertionError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise RecipeError(
+                [f"the architecture of '{self._name}' cannot be built ({reason}); choose another 'width' or 'model'"]
+            ) from error
 
     def validate(self) -> tuple[dict[str, float], None]:
         """Validate nothing; see the module."""

@@ -39,13 +39,20 @@ def test_an_unknown_class_suggests_the_nearest(cells: Path, load) -> None:
         load("WBC", "Platelets", path="cells")
     text = str(error.value)
     assert "class 'platelet' of data.source is not one of the recipe's classes ['WBC', 'Platelets']" in text
-    assert "did you mean 'Platelets'? map it under data.source.classes, or to null to leave it out" in text
+    assert "did you mean 'Platelets'? map it under data.source.classes, to null to leave it out" in text
     assert "class 'dust'" in text
 
 
 def test_a_mapping_of_a_class_that_is_not_there(cells: Path, load) -> None:
-    with pytest.raises(DataError, match=r"maps 'dusts', which is not a class of the set.*did you mean 'dust'"):
+    with pytest.raises(DataError, match=r"maps 'dusts', which is not one of its classes.*did you mean 'dust'"):
         load("WBC", "Platelets", path="cells", classes={"dusts": None, "dust": None})
+
+
+def test_a_star_leaves_out_all_classes_that_are_not_named(cells: Path, load) -> None:
+    table = load("Platelets", path="cells", classes={"*": None}).table
+    named = load("Platelets", path="cells", classes={"dust": None, "WBC": None}).table
+    assert table.vocabulary == ("Platelets",)
+    assert table.label.tolist() == named.label.tolist()
 
 
 def test_bad_images_of_a_labelled_set_are_listed(cells: Path, load) -> None:

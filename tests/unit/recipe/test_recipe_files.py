@@ -78,23 +78,19 @@ def test_an_unknown_key_comes_with_the_nearest_known_one(problems, change, told)
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("seed=-1", "seed: expected it to be greater than or equal to 0; found the number -1"),
+        ("seed=-1", "seed: expected greater than or equal to 0; found the number -1"),
         ("seed=[1]", "found a list"),
         ("name=", "found nothing"),
         ("device=gpu", "found the text 'gpu'"),
-        ("predict={floor: yes}", None),
         ("schema=2", "found the number 2"),
         ("student.imgsz=100", "multiple of 32"),
         ("data=3", "found the number 3"),
     ],
 )
-def test_a_wrong_value_is_shown_as_a_person_wrote_it(problems, change, told, small):
-    if told is None:
-        assert parse_recipe(small, [change]).predict.floor == 1  # true counts as 1 for YAML's sake
-    else:
-        (line,) = problems(change)
-        assert line.startswith(change.partition("=")[0])
-        assert told in line
+def test_a_wrong_value_is_shown_as_a_person_wrote_it(problems, change, told):
+    (line,) = problems(change)
+    assert line.startswith(change.partition("=")[0])
+    assert told in line
 
 
 def test_changes_reach_into_lists_by_index_and_by_name(small):

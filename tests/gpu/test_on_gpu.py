@@ -1,0 +1,39 @@
+"""What only a GPU can show; skipped, and counted, where there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from da_kd.data import ScanCache, load_images
+from da_kd.demo import render_set
+from da_kd.events import Job
+from da_kd.recipe import Architecture, Images, Schedule
+from da_kd.teachers import adapter
+from da_kd.teachers.batches import predict_images
+from da_kd.teachers.device import resolve_device
+from da_kd.training import TrainingTask, train
+
+pytestmark = pytest.mark.gpu
+
+
+def test_a_student_trains_on_the_gpu_and_answers_as_on_the_cpu(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU on this machine")
+    render_set("lab_a", "train", 16, 0, tmp_path / "data")
+    spec = Images(path=str(tmp_path / "data"), split="train")
+    classes = ("RBC", "WBC", "Platelets")
+    images = load_images(
+        spec, tmp_path, classes, labels=True, cache=ScanCache(None), frames=tmp_path, job=Job(), name="data.source"
+    )
+    assert resolve_device("auto") == "cuda:0"
+    schedule = Schedule(epochs=40, batch=8, lr=0.002)
+    task = TrainingTask("gpu", Architecture(imgsz=160), None, schedule, images, 0, "cuda:0", 2)
+    assert train(task, tmp_path, Job()).device == "cuda:0"
+    model = adapter("ultralytics")(tmp_path / "weights.pt", {})
+    found = []
+    for device in ("cpu", "cuda:0"):
+        with model.open(device, 0.3, 8) as predictor:
+            found.append(predict_images(predictor, images, "student", 8, Job(), device))
+    assert len(found[0].xyxy) > 0
+    assert abs(len(found[0].xyxy) - len(found[1].xyxy)) <= 0.05 * len(found[0].xyxy) + 1

@@ -1,0 +1,80 @@
+import pytest
+
+from da_kd.events import Job, StageDone
+from da_kd.pipeline import Run, RunState, drawn_output
+from da_kd.recipe import load_recipe
+from da_kd.store import Store, hold
+
+
+@pytest.fixture
+def workspace(tmp_path, recipe, made):
+    """A run that needs two outputs and two rendered sets, beside two outputs that nobody needs."""
+    loaded = load_recipe(recipe)
+    for spec in (loaded.data.source, loaded.data.target):
+        made("data", **drawn_output(spec, loaded.seed).parts)
+    made("data", render="lab_a", split="old", count=1, seed=0)
+    made("teach", seed=9)
+    steps = {"teach:big": {"stage": "teach", "fingerprint": made("teach", seed=0).fingerprint, "parts": {}}}
+    begun = Store(tmp_path / "runs").root / "fuse" / f"{'a' * 32}.partial"
+    begun.mkdir(parents=True)
+    steps["fuse"] = {"stage": "fuse", "fingerprint": "a" * 32, "parts": {}}
+    (Store(tmp_path / "runs").root / "predict" / f"{'b' * 32}.partial").mkdir(parents=True)
+    (Store(tmp_path / "runs").root / "frames" / "0123456789abcdef").mkdir(parents=True)
+    place = Run(tmp_path / "runs" / "small")
+    with place.taken(loaded, Job()):
+        place.save(RunState(state="done", steps=steps))
+    return tmp_path / "runs"
+
+
+def outputs(workspace):
+    return {str(path.relative_to(workspace / "store")) for path in Store(workspace).everything()}
+
+
+def test_without_delete_everything_stays(da_kd, workspace):
+    before = outputs(workspace)
+    result = da_kd("gc")
+    assert result.exit_code == 0, result.stderr
+    assert "3 outputs" in result.stdout and "--delete" in result.stdout
+    assert outputs(workspace) == before
+
+
+def test_delete_removes_what_no_run_refers_to_and_nothing_else(da_kd, workspace):
+    before = outputs(workspace)
+    result = da_kd("gc", "--delete")
+    assert result.exit_code == 0, result.stderr
+    gone = before - outputs(workspace)
+    assert len(gone) == 3
+    assert sorted(name.split("/")[0] for name in gone) == ["data", "predict", "teach"]
+    assert f"predict/{'b' * 32}.partial" in gone
+    assert "Nothing to remove" in da_kd("gc").stdout
+
+
+def test_what_somebody_is_making_stays(da_kd, workspace):
+    lock = workspace / "store" / "predict" / f"{'b' * 32}.lock"
+    with hold(lock, Job(), "the output"):
+        assert da_kd("gc", "--delete").exit_code == 0
+    assert f"predict/{'b' * 32}.partial" in outputs(workspace)
+
+
+def test_a_run_that_is_only_beginning_is_waited_for(da_kd, workspace, recipe):
+    before = outputs(workspace)
+    place = Run(workspace / "small")
+    with place.taken(load_recipe(recipe), Job()) as job:
+        place.save(RunState(state="running", started=1.0))
+        assert da_kd("gc", "--delete").exit_code == 2
+        assert outputs(workspace) == before
+        job.emit(StageDone("teach", name="teach:big", reused=True))
+        assert da_kd("gc", "--delete").exit_code == 0
+
+
+def test_an_unreadable_record_stops_it(da_kd, workspace):
+    before = outputs(workspace)
+    (workspace / "small" / "run.json").write_text("{")
+    assert da_kd("gc", "--delete").exit_code == 2
+    assert outputs(workspace) == before
+
+
+def test_rendered_sets_stay_where_a_recipe_cannot_be_read(da_kd, workspace):
+    (workspace / "small" / "recipe.yaml").write_text("nonsense: 1")
+    assert da_kd("gc", "--delete").exit_code == 0
+    assert sum(name.startswith("data/") for name in outputs(workspace)) == 3

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from da_kd.recipe import load_recipe
+
+CATEGORIES = [{"id": 7, "name": "ship"}, {"id": 2, "name": "buoy: red"}]
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    folder = tmp_path / "labelled"
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "a.jpg").write_bytes(b"")
+    (folder / "data.yaml").write_text("train: images\nnames: [car, 'traffic light']\n")
+    return folder
+
+
+def test_flags_alone_make_a_recipe_that_loads(da_kd, yolo, tmp_path):
+    result = da_kd(
+        *("init", "first.yaml", "--yes", "--source", "labelled", "--target", "new", "--test", "test"),
+        *("--target-labelled", "few"),
+    )
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(tmp_path / "first.yaml")
+    assert recipe.name == "first"
+    assert recipe.classes == ("car", "traffic light")  # from the source's data.yaml
+    assert recipe.finetune is not None and recipe.evaluate is not None and recipe.evaluate.oracle
+    header = (tmp_path / "first.yaml").read_text().split("schema:")[0]
+    for word in ("Needs:", "Command: da-kd run first.yaml", "Takes:"):
+        assert word in header
+
+
+def test_a_teacher_with_weights_needs_no_source(da_kd, tmp_path):
+    result = da_kd("init", "--yes", "--target", "new", "--teacher-weights", "t.pt", "--classes", "a, b", "--name", "x")
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert (recipe.name, recipe.classes, recipe.data.source, recipe.evaluate) == ("x", ("a", "b"), None, None)
+    assert recipe.teachers[0].weights == str(tmp_path / "t.pt")
+
+
+def test_paths_count_from_the_new_files_folder(da_kd, tmp_path):
+    result = da_kd("init", "sub/r.yaml", "--yes", "--target", "new", "--teacher-weights", "t.pt", "--classes", "a")
+    assert result.exit_code == 0, result.stderr
+    recipe = load_recipe(tmp_path / "sub" / "r.yaml")
+    assert (recipe.data.target.path, recipe.teachers[0].weights) == ("../new", str(tmp_path / "t.pt"))
+
+
+def test_classes_come_from_coco(da_kd, tmp_path):
+    tree = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": CATEGORIES}
+    (tmp_path / "source.json").write_text(json.dumps(tree))
+    assert da_kd("init", "--yes", "--target", "new", "--source", "source.json").exit_code == 0
+    assert load_recipe(tmp_path / "recipe.yaml").classes == ("buoy: red", "ship")
+
+
+def test_everything_that_is_missing_is_listed(da_kd, tmp_path):
+    result = da_kd("init", "--yes")
+    assert result.exit_code == 2
+    for word in ("--target", "--teacher-weights", "--classes"):
+        assert word in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_overwritten_by_force_alone(da_kd, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("mine")
+    arguments = ("init", "--yes", "--target", "new", "--teacher-weights", "t.pt", "--classes", "a")
+    assert da_kd(*arguments).exit_code == 2
+    assert (tmp_path / "recipe.yaml").read_text() == "mine"
+    assert da_kd(*arguments, "--force").exit_code == 0
+    assert load_recipe(tmp_path / "recipe.yaml").classes == ("a",)
+
+
+def test_a_name_no_run_can_have_is_refused_and_nothing_is_written(da_kd, tmp_path):
+    result = da_kd("init", "--yes", "--target", "n", "--teacher-weights", "t.pt", "--classes", "a", "--name", "a b")
+    assert result.exit_code == 2
+    assert not list(tmp_path.iterdir())

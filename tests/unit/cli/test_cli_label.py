@@ -1,0 +1,112 @@
+"""A stand-in adapter answers, so that no model is loaded."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import da_kd.teachers
+from da_kd.detections import Detections
+from da_kd.pipeline import Run, RunState
+
+
+class OneBox:
+    """Sees one cell in every image."""
+
+    classes = ("cell",)
+
+    def __init__(self, weights, options):
+        pass
+
+    def fingerprint(self):
+        return ""
+
+    @contextlib.contextmanager
+    def open(self, device, floor, batch):
+        yield self
+
+    def predict(self, batch):
+        box = Detections(self.classes, np.array([[2, 3, 12, 13]]), np.array([0.5]), np.array([0]))
+        return [box for _ in batch]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(da_kd.teachers, "adapter", lambda kind: OneBox)
+    (tmp_path / "new").mkdir()
+    for name in ("a.png", "b.jpg"):
+        Image.new("RGB", (40, 30), "gray").save(tmp_path / "new" / name)
+    (tmp_path / "new" / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "t.pt").write_bytes(b"")
+    return tmp_path
+
+
+def test_label_writes_coco_and_counts_what_it_cannot_read(da_kd, place):
+    result = da_kd("label", "new", "--teacher", "t.pt", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "1 of 3 images could not be read" in result.stdout and "broken.jpg" in result.stdout
+    tree = json.loads((place / "labels.json").read_text())
+    assert [image["file_name"] for image in tree["images"]] == ["a.png", "b.jpg", "broken.jpg"]
+    assert [item["bbox"] for item in tree["annotations"]] == [[2, 3, 10, 10]] * 2
+
+
+def test_nothing_is_overwritten_without_force(da_kd, place):
+    (place / "labels.json").write_text("mine")
+    arguments = ("label", "new", "--teacher", "t.pt", "--device", "cpu")
+    result = da_kd(*arguments)
+    assert result.exit_code == 2
+    assert (place / "labels.json").read_text() == "mine"
+    assert da_kd(*arguments, "--force").exit_code == 0
+
+
+def test_label_writes_a_yolo_data_set(da_kd, place):
+    arguments = ("label", "new", "--teacher", "t.pt", "--device", "cpu", "--format", "yolo", "--out", "set")
+    assert da_kd(*arguments).exit_code == 0
+    assert (place / "set" / "labels" / "a.txt").read_text().startswith("0 0.175 ")
+    assert da_kd(*arguments).exit_code == 2
+    assert da_kd(*arguments, "--force").exit_code == 0
+    (place / "set" / "mine.txt").write_text("x")
+    assert da_kd(*arguments, "--force").exit_code == 2  # not only ours
+    assert (place / "set" / "mine.txt").exists()
+
+
+def test_apply_takes_the_best_student_of_a_run_and_draws(da_kd, place, made):
+    student, tuned = made("distill", seed=0), made("finetune", seed=0)
+    steps = {
+        name: {"stage": "", "fingerprint": output.fingerprint, "parts": {}}
+        for name, output in {"student": student, "finetuned": tuned}.items()
+    }
+    run = Run(place / "runs" / "small")
+    run.folder.mkdir(parents=True)
+    run.save(RunState(state="done", steps=steps))
+    result = da_kd("apply", "small", "new", "--device", "cpu", "--save-images", "pictures")
+    assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in (place / "pictures").iterdir()) == ["a.png.jpg", "b.jpg"]
+    drawn = np.asarray(Image.open(place / "pictures" / "b.jpg"))
+    assert drawn.shape == (30, 40, 3) and drawn.std() > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("label", "new", "--teacher", "gone.pt"), "gone.pt"),
+        (("label", "gone", "--teacher", "t.pt"), "gone"),
+        (("apply", "gone", "new"), "gone"),
+        (("label", "new", "--teacher", "t.pt", "--floor", "7"), "--floor"),
+        (("label", "new", "--teacher", "t.pt", "--out", "new"), "new"),
+    ],
+)
+def test_wrong_input_is_a_sentence(da_kd, place, arguments, word):
+    result = da_kd(*arguments, "--device", "cpu")
+    assert result.exit_code == 2
+    assert word in result.stderr
+
+
+def test_images_of_which_none_can_be_read_are_an_error(da_kd, place):
+    (place / "bad").mkdir()
+    (place / "bad" / "x.jpg").write_bytes(b"no image")
+    result = da_kd("label", "bad", "--teacher", "t.pt", "--device", "cpu")
+    assert result.exit_code == 2
+    assert not (place / "labels.json").exists()

@@ -1,0 +1,40 @@
+"""A model's answers in the words of the test set."""
+
+import numpy as np
+import pytest
+
+from da_kd.detections import Detections, ImageRecord, table_of
+from da_kd.errors import DataError
+from da_kd.stages.evaluate import translate
+
+OWN = ("red", "pale", "dirt")
+
+
+@pytest.fixture
+def said():
+    records = [ImageRecord("a", "aa", 9, 8), ImageRecord("b", "bb", 9, 8), ImageRecord("c", "", 0, 0, "no picture")]
+    boxes = [[0, 0, 5, 5], [0, 0, 5, 5.1], [1, 1, 3, 3]]
+    return table_of(OWN, records, {"a": Detections(OWN, boxes, [0.4, 0.6, 0.9], [0, 1, 2]), "b": Detections.empty(OWN)})
+
+
+def test_boxes_are_translated_and_joined_classes_say_it_once(said):
+    table = translate(said, "model", {"red": "RBC", "pale": "RBC"}, ("WBC", "RBC"))
+    assert table.vocabulary == ("WBC", "RBC")
+    assert table.key == said.key
+    assert table.reason == said.reason
+    assert np.array_equal(table.size, said.size)
+    assert table.label.tolist() == [1]
+    assert table.score.tolist() == pytest.approx([0.6])
+    assert table.offsets.tolist() == [0, 1, 1, 1]
+    assert table.searched.tolist() == [[False, True], [False, True], [False, False]]
+    assert table.teachers == ("model",)
+
+
+def test_equal_names_need_no_entry_and_strange_ones_are_refused(said):
+    table = translate(said, "model", {}, ("dirt", "red"))
+    assert sorted(zip(table.label.tolist(), table.score.tolist(), strict=True)) == [
+        (0, pytest.approx(0.9)),
+        (1, pytest.approx(0.4)),
+    ]
+    with pytest.raises(DataError, match="did you mean 'dirt'"):
+        translate(said, "model", {"dirty": "RBC"}, ("RBC",))

@@ -1,0 +1,162 @@
+"""Merging: cases worked out by hand, and what holds for any voices."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from da_kd.boxes import iou
+from da_kd.detections import Detections
+from da_kd.stages.fuse.merge import Voice, merge
+
+EASY = settings(max_examples=60, deadline=None)
+AB = ("a", "b")
+
+
+def says(*rows, able=(True, True), weight=1.0):
+    """A voice from rows of (x1, y1, x2, y2, score, label)."""
+    array = np.array(rows, np.float64).reshape(-1, 6)
+    return Voice(Detections(AB, array[:, :4], array[:, 4], array[:, 5].astype(int)), able, weight)
+
+
+@st.composite
+def voices(draw, least=1):
+    """Two to four teachers, each knowing some classes, with boxes on a coarse grid and distinct scores."""
+    count = draw(st.integers(max(least, 1), 4))
+    able = [draw(st.tuples(st.booleans(), st.booleans())) for _ in range(count)]
+    rows = [draw(st.lists(st.tuples(*[st.integers(0, 8)] * 4, st.integers(0, 1)), max_size=6)) for _ in range(count)]
+    rows = [[row for row in said if able[i][row[4]]] for i, said in enumerate(rows)]
+    scores = iter(draw(st.permutations(range(1, 1 + sum(map(len, rows))))))
+    weights = [draw(st.sampled_from([1.0, 1.37, 2.21])) for _ in range(count)]
+    return [
+        says(*[(x, y, x + 3 + w, y + 3 + h, next(scores) / 64, c) for x, y, w, h, c in said], able=knows, weight=weight)
+        for said, knows, weight in zip(rows, able, weights, strict=True)
+    ]
+
+
+def test_two_boxes_become_their_mean_weighted_by_score():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0)), says((2, 0, 12, 10, 0.4, 0))], "wbf", 0.5)
+    assert merged.boxes.xyxy[0] == pytest.approx([2 / 3, 0, 32 / 3, 10])  # (0.8 * 0 + 0.4 * 2) / 1.2
+    assert merged.boxes.score.tolist() == pytest.approx([0.6])
+    assert merged.boxes.label.tolist() == [0]
+    assert merged.agreement.tolist() == [1]
+    assert merged.teacher_score.tolist() == [pytest.approx([0.8, 0.4])]
+
+
+def test_a_teachers_weight_counts_for_place_and_score():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0), weight=3), says((2, 0, 12, 10, 0.4, 0))], "wbf", 0.5)
+    assert merged.boxes.xyxy[0, 0] == pytest.approx(0.4 * 2 / (3 * 0.8 + 0.4))
+    assert merged.boxes.score.tolist() == pytest.approx([(3 * 0.8 + 0.4) / 4])
+
+
+def test_a_silent_teacher_that_knows_the_class_lowers_the_score():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0)), says()], "wbf", 0.5)
+    assert merged.boxes.score.tolist() == pytest.approx([0.4])
+    assert merged.agreement.tolist() == [0.5]
+    assert np.isnan(merged.teacher_score[0, 1])
+    assert merged.boxes.xyxy[0].tolist() == [0, 0, 10, 10]
+
+
+def test_a_silent_teacher_that_does_not_know_the_class_has_no_say():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0)), says(able=(False, True))], "wbf", 0.5)
+    assert merged.boxes.score.tolist() == pytest.approx([0.8])
+    assert merged.agreement.tolist() == [1]
+
+
+def test_boxes_apart_and_boxes_of_different_classes_stay_apart():
+    one = says((0, 0, 10, 10, 0.8, 0), (50, 50, 60, 60, 0.6, 0))
+    merged = merge(AB, [one, says((0, 0, 10, 10, 0.5, 1))], "wbf", 0.5)
+    assert merged.boxes.label.tolist() == [0, 0, 1]
+    assert merged.boxes.score.tolist() == pytest.approx([0.4, 0.3, 0.25])  # the best first, the others' silence counts
+    assert merged.agreement.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_a_teacher_that_says_it_twice_counts_once():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0), (0, 0, 10, 10, 0.2, 0)), says()], "wbf", 0.5)
+    assert merged.boxes.score.tolist() == pytest.approx([0.4])
+    assert merged.teacher_score[0, 0] == pytest.approx(0.8)
+
+
+def test_a_teacher_alone_is_only_rid_of_duplicates():
+    one = says((0, 0, 10, 10, 0.8, 0), (1, 0, 11, 10, 0.7, 0), (40, 40, 50, 50, 0.2, 0))
+    for voices_now in ([one], [one, says(able=(False, True))]):
+        merged = merge(AB, voices_now, "wbf", 0.5)
+        assert merged.boxes.xyxy.tolist() == [[0, 0, 10, 10], [40, 40, 50, 50]]
+        assert merged.boxes.score.tolist() == pytest.approx([0.8, 0.2])
+        assert merged.agreement.tolist() == [1, 1]
+
+
+def test_the_other_method_keeps_the_best_box_and_tells_who_saw_it():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.4, 0)), says((1, 0, 11, 10, 0.8, 0)), says()], "nms", 0.5)
+    assert merged.boxes.xyxy.tolist() == [[1, 0, 11, 10]]
+    assert merged.boxes.score.tolist() == pytest.approx([0.8])
+    assert merged.agreement.tolist() == pytest.approx([2 / 3])
+    assert merged.teacher_score[0, :2].tolist() == pytest.approx([0.4, 0.8])
+
+
+def test_a_box_without_area_speaks_for_itself_only():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.4, 0)), says((30, 30, 30, 40, 0.9, 0))], "nms", 0.5)
+    assert merged.boxes.xyxy.tolist() == [[30, 30, 30, 40], [0, 0, 10, 10]]
+    assert merged.agreement.tolist() == [0.5, 0.5]
+
+
+def test_where_all_boxes_are_kept_equal_ones_stand_for_themselves():
+    merged = merge(AB, [says((0, 0, 9, 9, 0.9, 0)), says((0, 0, 9, 9, 0.4, 0))], "nms", 1.0)
+    assert merged.agreement.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("method", ["wbf", "nms"])
+def test_silence_of_all_is_no_box(method):
+    for voices_now in ([says(), says()], [says(able=(False, False))] * 2):
+        merged = merge(AB, voices_now, method, 0.5)
+        assert len(merged.boxes) == 0
+        assert merged.teacher_score.shape == (0, 2)
+
+
+@given(voices(), st.sampled_from(["wbf", "nms"]), st.sampled_from([0.3, 0.55, 0.8]))
+@EASY
+def test_what_holds_for_any_voices(said, method, overlap):
+    merged = merge(AB, said, method, overlap)
+    boxes, count = merged.boxes, len(merged.boxes)
+    assert merged.agreement.shape == (count,)
+    assert merged.teacher_score.shape == (count, len(said))
+    assert ((boxes.score >= 0) & (boxes.score <= 1)).all()
+    assert (np.diff(boxes.score) <= 0).all()
+    assert (boxes.xyxy[:, :2] < boxes.xyxy[:, 2:]).all()
+    assert ((merged.agreement > 0) & (merged.agreement <= 1)).all()
+    for label in range(2):
+        given_boxes = np.concatenate([voice.found.xyxy[voice.found.label == label] for voice in said])
+        mine = boxes.label == label
+        assert mine.any() == (len(given_boxes) > 0)
+        if mine.any():
+            low, high = given_boxes.min(axis=0) - 1e-4, given_boxes.max(axis=0) + 1e-4
+            assert ((boxes.xyxy[mine] >= low) & (boxes.xyxy[mine] <= high)).all()
+    able = np.array([[voice.able[label] for voice in said] for label in boxes.label], bool)
+    able = able.reshape(count, len(said))
+    spoke = ~np.isnan(merged.teacher_score)
+    assert not (spoke & ~able).any()
+    assert merged.agreement == pytest.approx(spoke.sum(axis=1) / np.maximum(able.sum(axis=1), 1))
+    best = np.nanmax(merged.teacher_score, axis=1, initial=0)
+    assert (boxes.score <= best + 1e-6).all()
+
+
+@given(voices(least=2), st.sampled_from(["wbf", "nms"]), st.randoms(use_true_random=False))
+@EASY
+def test_the_order_of_the_teachers_does_not_matter(said, method, random):
+    order = list(range(len(said)))
+    random.shuffle(order)
+    one, other = merge(AB, said, method, 0.55), merge(AB, [said[i] for i in order], method, 0.55)
+    rows = [
+        np.column_stack([m.boxes.label, m.boxes.score, m.boxes.xyxy, m.agreement, np.nan_to_num(scores, nan=-1)])
+        for m, scores in ((one, one.teacher_score[:, order]), (other, other.teacher_score))
+    ]
+    first, second = (r[np.lexsort(np.round(r, 4).T)] for r in rows)
+    assert first == pytest.approx(second, abs=1e-4)
+
+
+@given(voices(), st.sampled_from([0.3, 0.55, 0.8]))
+@EASY
+def test_the_other_method_leaves_no_overlap(said, overlap):
+    boxes = merge(AB, said, "nms", overlap).boxes
+    close = iou(boxes.xyxy, boxes.xyxy) * (boxes.label[:, None] == boxes.label[None, :])
+    assert (close[~np.eye(len(boxes), dtype=bool)] <= overlap + 1e-6).all()

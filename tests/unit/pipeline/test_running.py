@@ -1,0 +1,122 @@
+"""Real runs up to the review, with stored predictions for teachers: what is made, reused, and written down."""
+
+import json
+
+import pytest
+
+import da_kd
+from da_kd.detections import State, read_table
+from da_kd.errors import Cancelled, DataError, InputError
+from da_kd.events import Event, Job, Progress, StageDone, StageStarted
+from da_kd.pipeline import Run, plan, resume
+
+STEPS = ["predict:one", "fuse", "review"]
+
+
+@pytest.fixture
+def lean(recipe):
+    """The recipe with stored predictions alone."""
+
+    def make(*changes):
+        one = "teachers=[{name: one, kind: coco_file, weights: one.json, options: {images: list.json}}]"
+        return recipe(one, "finetune=null", "evaluate=null", *changes)
+
+    return make
+
+
+def test_a_run_makes_its_steps_once(lean, tmp_path):
+    folder = tmp_path / "runs" / "first"
+    told: list[Event] = []
+    result = da_kd.run(lean(), folder, until="review", job=Job(told.append))
+    assert [step.name for step in result.steps] == STEPS
+    assert not result.did_nothing
+    table = read_table(result.labels)
+    assert table.score.tolist() == pytest.approx([0.9] * 4)
+    assert (table.state == State.KEPT).all()
+    assert [event.name for event in told if isinstance(event, StageStarted)] == STEPS
+    again = da_kd.run(lean(), folder, until="review")
+    assert again.did_nothing
+    assert again.labels == result.labels
+    state = Run(folder).state()
+    assert (state.state, list(state.steps)[:3]) == ("done", STEPS)
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    done = [(line["name"], line["reused"]) for line in lines if line["kind"] == StageDone.kind]
+    assert done == [(name, reused) for reused in (False, True) for name in STEPS]
+
+
+def test_a_second_run_shares_what_is_the_same_and_says_why_the_rest_is_not(lean, tmp_path):
+    folder = tmp_path / "runs" / "first"
+    da_kd.run(lean(), folder, until="review")
+    other = da_kd.run(lean("fuse.keep=0.95"), tmp_path / "runs" / "second", until="fuse")
+    assert [(step.name, step.reused, step.why) for step in other.steps] == [
+        ("predict:one", True, ""),
+        ("fuse", False, ""),  # this run never had another
+    ]
+    changed = da_kd.run(lean("fuse.keep=0.96"), folder, until="review")
+    assert [(step.name, step.reused, step.why) for step in changed.steps] == [
+        ("predict:one", True, ""),
+        ("fuse", False, "fuse.keep.default: 0.5 -> 0.96"),
+        ("review", False, "fuse changed"),
+    ]
+    assert (read_table(changed.labels).state == State.UNCERTAIN).all()
+    assert Run(folder).recipe().fuse.keep == {"default": 0.96}
+
+
+def test_a_plan_tells_what_a_run_would_do(lean, tmp_path):
+    folder = tmp_path / "runs" / "first"
+    _, before = plan(lean(), folder)
+    assert [(step.name, step.reused) for step in before] == [*((name, False) for name in STEPS), ("student", False)]
+    assert all(step.seconds > 0 and not step.measured for step in before)
+    assert not folder.exists()
+    da_kd.run(lean(), folder, until="review")
+    _, after = plan(lean("fuse.iou=0.6"), folder)
+    assert [(step.name, step.reused, step.why) for step in after] == [
+        ("predict:one", True, ""),
+        ("fuse", False, "fuse.iou: 0.55 -> 0.6"),
+        ("review", False, "fuse changed"),
+        ("student", False, "review changed"),
+    ]
+    assert [step.measured for step in after] == [True, True, True, False]
+
+
+def test_a_stopped_run_says_so_and_goes_on(lean, tmp_path):
+    folder = tmp_path / "runs" / "first"
+    told: list[Event] = []
+
+    def in_fuse() -> bool:
+        return any(isinstance(event, Progress) and event.task == "merging" for event in told)
+
+    with pytest.raises(Cancelled):
+        da_kd.run(lean(), folder, until="review", job=Job(told.append, in_fuse))
+    state = Run(folder).state()
+    assert (state.state, state.stage) == ("cancelled", "fuse")
+    assert "goes on from here" in state.message
+    result = resume(folder, until="review")
+    assert [(step.reused, step.why) for step in result.steps][:2] == [
+        (True, ""),
+        (False, "goes on where it was interrupted"),
+    ]
+    assert Run(folder).state().state == "done"
+
+
+def test_a_failed_run_says_why(lean, world, tmp_path):
+    for index in range(4):
+        (world / "data" / "target" / "images" / f"{index}.png").write_bytes(b"junk")
+    with pytest.raises(DataError, match="unreadable"):
+        da_kd.run(lean(), tmp_path / "runs" / "first")
+    state = Run(tmp_path / "runs" / "first").state()
+    assert (state.state, state.stage) == ("failed", "predict")
+    assert "found 4 of 4" in state.message
+    assert state.ended >= state.started
+
+
+def test_a_stage_that_does_not_exist_is_refused(lean, tmp_path):
+    folder = tmp_path / "runs" / "first"
+    with pytest.raises(InputError, match=r"Expected one of the stages teach, .*; found 'train'"):
+        da_kd.run(lean(), folder, until="train")
+    assert not folder.exists()
+    da_kd.run(lean(), folder, until="predict")
+    with pytest.raises(InputError, match="found 'train'"):
+        resume(folder, until="train")
+    with pytest.raises(InputError, match="there is none"):
+        resume(tmp_path / "nowhere")
