@@ -19,6 +19,7 @@ from typing import Any
 from da_kd.errors import Cancelled, DaKdError, Paused
 
 STOPPED = 130
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _folder: list[Path] = []  # where the log of an unforeseen error goes; the last one counts
 
 
@@ -72,7 +73,7 @@ def _of_the_system(error: BaseException) -> str:
         return (
             "The disk is full. Free some space ('da-kd gc' lists what no run needs), then run the same command again."
         )
-    if isinstance(error, PermissionError):
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
         return f"Expected to be allowed to use {error.filename}; the system refuses ({error.strerror}). See its rights."
     return ""
 

@@ -52,10 +52,5 @@ def draw_boxes(picture: Image.Image, boxes: Detections) -> Image.Image:
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         above = y1 - (bottom - top) - 3 if y1 >= bottom - top + 3 else y1
         pen.rectangle((x1, above, x1 + right - left + 4, above + bottom - top + 3), fill=colour)
-        pen.text(
-            (x1 + 2 - left, above + 1 - top),
-            text,
-            font=font,
-            fill="black" if sum(ImageColor.getrgb(colour)) > _LIGHT else "white",
-        )
+        pen.text((x1 + 2 - left, above + 1 - top), text, font=font, fill=ink)
     return picture

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from da_kd.cli.terminal import complain
+from da_kd.cli.terminal import interject
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        complain("Stopping... (once more ends it at once)")
+        interject("Stopping... (once more ends it at once)")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -28,6 +28,11 @@ def complain(text: str, style: str = "") -> None:
     err.print(text, style=style or None, soft_wrap=True)
 
 
+def interject(text: str) -> None:
+    """Print a line in the middle of the work: above a live display where there may be one, else on stderr."""
+    (out if out.is_terminal else err).print(text)
+
+
 def show(table: Table) -> None:
     """Print a table on stdout; its width is limited by a terminal alone."""
     console = out if out.is_terminal else Console(file=out.file, width=_WIDE, highlight=False, emoji=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,11 @@ class _Builder:
         model = adapter(teacher.kind)(path, teacher.options)
         if teacher.weights is not None and step not in self.steps:
             decided[f"{prefix}.weights"] = model.fingerprint()  # the file, and files that its options name
-        options = {key: value for key, value in teacher.options.items() if not Path(str(value)).is_file()}
+        options = {
+            key: value
+            for key, value in teacher.options.items()
+            if not os.path.isfile(str(value))  # noqa: PTH113 - unlike pathlib's, it takes a text too long for a path
+        }
         return model, {**decided, f"{prefix}.kind": teacher.kind, **_flat(options, f"{prefix}.options")}
 
     def _predict(self, teacher: Teacher) -> None:

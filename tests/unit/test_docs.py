@@ -17,3 +17,12 @@ def test_every_key_of_a_recipe_is_explained():
     rows = [line for line in (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
     assert len(rows) > 60
     assert [row for row in rows if row.rstrip().endswith("|  |")] == []
+
+
+def test_every_command_is_on_the_map():
+    from typer.main import get_command
+
+    from da_kd.cli import app
+
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in get_command(app).commands if f"`da-kd {name}" not in text] == []

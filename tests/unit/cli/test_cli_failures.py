@@ -52,6 +52,12 @@ def test_a_full_disk_is_a_sentence(capsys):
     assert "disk is full" in said and "da-kd gc" in said
 
 
+def test_a_place_that_cannot_be_written_is_a_sentence(capsys):
+    code, _, said = code_of(OSError(errno.EROFS, "Read-only file system", "/mnt/runs"), capsys)
+    assert code == 2
+    assert "/mnt/runs" in said and "Read-only" in said
+
+
 def test_an_unforeseen_error_leaves_its_traceback_in_a_file(capsys, tmp_path):
     def command():
         log_into(tmp_path)

@@ -90,6 +90,8 @@ def test_tracking_stops_before_the_next_item_when_asked():
     with pytest.raises(Cancelled, match="during predict; the same command goes on"):
         work()
     assert seen == [0, 1]
+    with pytest.raises(Cancelled):
+        next(Job(cancelled=lambda: True).track("ab", "letters"))
 
 
 def test_a_job_is_named_and_heard_twice():

@@ -63,6 +63,20 @@ def test_a_silent_teacher_that_does_not_know_the_class_has_no_say():
     assert merged.agreement.tolist() == [1]
 
 
+def test_two_of_three_teachers_know_the_class_and_one_of_them_is_silent():
+    said = [says((0, 0, 10, 10, 0.8, 0)), says(able=(False, True)), says(weight=3)]
+    merged = merge(AB, said, "wbf", 0.5)
+    assert merged.boxes.score.tolist() == pytest.approx([0.2])
+    assert merged.agreement.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(("overlap", "count"), [(0.3, 1), (0.34, 2)])
+def test_boxes_are_one_object_from_the_overlap_asked_for(overlap, count):
+    said = [says((0, 0, 10, 10, 0.8, 0)), says((5, 0, 15, 10, 0.4, 0))]  # they overlap by a third
+    for method in ("wbf", "nms"):
+        assert len(merge(AB, said, method, overlap).boxes) == count
+
+
 def test_boxes_apart_and_boxes_of_different_classes_stay_apart():
     one = says((0, 0, 10, 10, 0.8, 0), (50, 50, 60, 60, 0.6, 0))
     merged = merge(AB, [one, says((0, 0, 10, 10, 0.5, 1))], "wbf", 0.5)

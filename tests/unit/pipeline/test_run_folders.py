@@ -111,7 +111,7 @@ def test_a_killed_run_is_told_from_a_running_one(place, worker):
 def test_a_run_is_stopped_by_asking(place, worker):
     process = worker()
     assert place.stop()
-    assert process.wait() == -signal.SIGTERM
+    assert process.wait(timeout=60) == -signal.SIGTERM
     assert place.pid() is None
     assert not place.stop()
 
@@ -119,7 +119,7 @@ def test_a_run_is_stopped_by_asking(place, worker):
 def test_a_run_that_does_not_listen_is_killed(place, worker):
     process = worker("stubborn")
     assert place.stop(patience=0)
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(timeout=60) == -signal.SIGKILL
     assert place.state().state == "killed"
 
 
