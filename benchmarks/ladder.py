@@ -3,8 +3,8 @@
     python benchmarks/ladder.py [--recipe recipes/demo.yaml] [--seeds 0 1 2 10 11 12] [--workspace runs] [--json FILE]
 
 Runs the recipe once a seed, as ordinary runs (so a second call only reads them), and prints one line a seed, means and
-ranges. Ends with 1 where a rule is broken: source-only < student < fine-tuned in AP, and source-only at least 0.15 below
-the oracle in AP50.
+ranges. Ends with 1 where a rule is broken: source-only < student < fine-tuned in AP, and source-only at least 0.15
+below the oracle in AP50.
 """
 
 from __future__ import annotations

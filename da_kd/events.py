@@ -90,6 +90,9 @@ def _never() -> bool:
     return False
 
 
+_PAUSE = 0.1  # seconds between two reports of a quick loop; a hundred thousand lines tell nobody more
+
+
 class Job:
     """A stage's line to the outside: where events go, and whether a person wants it to stop.
 
@@ -139,11 +142,17 @@ class Job:
         self.emit(Progress(self.stage, task, done, total, unit, note))
 
     def track(self, items: Iterable[T], task: str, total: int | None = None, unit: str = "") -> Iterator[T]:
-        """Yield ``items``, checking for a stop before each and reporting progress after each."""
+        """Yield ``items``, checking for a stop before each and reporting progress now and then, and at the end."""
         if total is None and hasattr(items, "__len__"):
             total = len(items)  # type: ignore[arg-type]
         self.progress(task, 0, total, unit)
-        for done, item in enumerate(items, start=1):
+        done, told, last = 0, 0, time.monotonic()
+        for item in items:
             self.check()
             yield item
+            done += 1
+            if time.monotonic() - last >= _PAUSE:
+                self.progress(task, done, total, unit)
+                told, last = done, time.monotonic()
+        if done != told:
             self.progress(task, done, total, unit)

@@ -86,8 +86,8 @@ def _default(field: Any) -> str:
     if field.default is PydanticUndefined and field.default_factory is None:
         return "required"
     value = field.default if field.default_factory is None else field.default_factory()
-    if value is None or value == {} or value == ():
-        return "–"
+    if value is None or value in ({}, ()):
+        return "-"
     if isinstance(value, BaseModel):
         return "see below"
     text = str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")

@@ -1,4 +1,7 @@
-"""The class names of a set or of a teacher become the recipe's. A name is never matched by likeness; likeness only makes suggestions."""
+"""The class names of a set or of a teacher become the recipe's.
+
+A name is never matched by likeness; likeness only makes suggestions.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from da_kd.data.problems import SHOWN
 from da_kd.detections import Vocabulary
 from da_kd.errors import DataError
-
 
 REST = "*"  # in a mapping: every class that has no entry and no equal
 

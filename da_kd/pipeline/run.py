@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from da_kd.pipeline.steps import STAGES, Step, build_steps, review_input
 from da_kd.recipe import Recipe, load_recipe
 from da_kd.stages import review
 from da_kd.store import Store, hold
+from da_kd.teachers.device import resolve_device
 
 WORKSPACE = Path("runs")
 _ABSENT = "absent"  # how a key that is not there is told from one that is null
@@ -78,7 +80,7 @@ class _Runner:
             self.state = replace(known, state="running", started=time.time(), ended=None, message="")
             self.place.save(self.state)
             try:
-                result = self._work(written, reviewed and known.state == "paused")
+                result = self._work(written, reviewed)
             except BaseException as error:
                 self._end(_state_of(error), str(error) if isinstance(error, DaKdError) else repr(error))
                 raise
@@ -122,6 +124,7 @@ class _Runner:
         if self.store.finished(step.output):
             seconds = float(self.store.manifest(step.output)["seconds"])
             job.emit(StageDone(step.stage, name=step.name, seconds=seconds, reused=True))
+            self._made(step)
             return StepOutcome(step.name, step.stage, True, "", folder)
         why = why_again(step, self.before)
         if self.store.begun(step.output):
@@ -130,20 +133,40 @@ class _Runner:
         self.place.save(self.state)
         job.check()
         job.emit(StageStarted(step.stage, name=step.name, why=why))
-        with hold(self.place.workspace / "locks" / self.recipe.device.replace(":", "-"), job, "the device", wait=True):
+        with self._device(step, job):
             self.store.make(step.output, step.work, job)
+        self._made(step)
         seconds = float(self.store.manifest(step.output)["seconds"])
         job.emit(StageDone(step.stage, name=step.name, seconds=seconds, reused=False))
         return StepOutcome(step.name, step.stage, False, why, folder)
 
+    @contextmanager
+    def _device(self, step: Step, job: Job) -> Iterator[None]:
+        """Hold the device while a step uses it, so that runs of one workspace queue for it."""
+        if step.stage in ("fuse", "review"):
+            yield
+            return
+        device = resolve_device(self.recipe.device)
+        with hold(self.place.workspace / "locks" / device.replace(":", "-"), job, f"the device {device}", wait=True):
+            yield
+
     def _remember(self, steps: Mapping[str, Step]) -> None:
-        """Record what decides every step, so that the next sitting can say what changed."""
+        """Record what the run refers to; what decided a step when it was last made stays until it is made again."""
         record = {
-            name: {"stage": step.stage, "fingerprint": step.output.fingerprint, "parts": dict(step.output.parts)}
+            name: {
+                "stage": step.stage,
+                "fingerprint": step.output.fingerprint,
+                "made": self.before.get(name, {}).get("made", {}),
+            }
             for name, step in steps.items()
         }
         self.state = replace(self.state, steps=record)
         self.place.save(self.state)
+
+    def _made(self, step: Step) -> None:
+        """Record what decided a step that is made now, so that a later sitting can say what changed since."""
+        entry = {**self.state.steps[step.name], "made": dict(step.output.parts)}
+        self.state = replace(self.state, steps={**self.state.steps, step.name: entry})
 
     def _wait_for_person(self, inputs: Inputs, steps: Mapping[str, Step], job: Job) -> None:
         """Pause where a person has to review these pseudo labels and has not said that they did."""
@@ -152,6 +175,7 @@ class _Runner:
             return
         given = review_input(self.recipe, inputs, self.store, steps)
         dataset = review.open_for_person(given, self.place.workspace, job.named("review"))
+        self.state = replace(self.state, opened=labels)
         raise Paused(
             f"The pseudo labels wait for review in the FiftyOne dataset '{dataset}'. Open it with "
             f"'da-kd review {self.place.folder}', then go on with 'da-kd resume {self.place.folder}'."
@@ -159,8 +183,8 @@ class _Runner:
 
     def _take_back(self, inputs: Inputs, steps: dict[str, Step], job: Job) -> dict[str, Step]:
         """Take what the person did into the journal; return the steps that follow from it."""
-        if not self.store.finished(steps["fuse"].output):
-            return steps
+        if not self.store.finished(steps["fuse"].output) or self.state.opened != steps["fuse"].output.fingerprint:
+            return steps  # these labels were not in front of anybody yet
         given = review_input(self.recipe, inputs, self.store, steps)
         review.take_back(given, self.place.workspace, job.named("review"))
         self.state = replace(self.state, reviewed=steps["fuse"].output.fingerprint)
@@ -170,7 +194,7 @@ class _Runner:
 
 def why_again(step: Step, before: Mapping[str, Mapping[str, Any]]) -> str:
     """Return which keys differ from the last time this step of the run was planned; '' for a first time."""
-    old: Mapping[str, Any] = before.get(step.name, {}).get("parts", {})
+    old: Mapping[str, Any] = before.get(step.name, {}).get("made", {})
     if not old:
         return ""
     new = step.output.parts

@@ -38,8 +38,9 @@ class RunState:
         message: the last word to a person: why it failed, where to review, where the report is.
         started: seconds since the epoch.
         ended: likewise, or None while it runs.
-        reviewed: the fingerprint of the pseudo labels that a person has reviewed, or "".
-        steps: by step, its stage, fingerprint, parts and whether it is finished.
+        opened: the fingerprint of the pseudo labels that were last laid in front of a person, or "".
+        reviewed: of those that the person has reviewed, or "".
+        steps: by step, its ``stage``, its ``fingerprint``, and what decided it when it was last ``made``.
     """
 
     state: State = "new"
@@ -47,6 +48,7 @@ class RunState:
     message: str = ""
     started: float | None = None
     ended: float | None = None
+    opened: str = ""
     reviewed: str = ""
     steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

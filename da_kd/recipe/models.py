@@ -54,7 +54,8 @@ class Images(Section):
         classes: the set's class names mapped to the recipe's; null drops a class, and ``"*": null`` all that are not
             named. Names that are equal need no entry.
         labelled_classes: the recipe's classes that this set has labels for; the default is those its class list names.
-        fraction: the share of the images to take, nested: a smaller share is always a part of a larger one.
+        fraction: the share of the images to take, nested: a smaller share is always a part of a larger one, and the
+            same images whatever the recipe's seed.
         holdout: a split by group, for sets without splits.
         fps: how many frames a second of video to take.
     """
@@ -80,6 +81,8 @@ class Images(Section):
     def _one_origin(self) -> Self:
         if (self.path is None) == (self.render is None):
             raise ValueError("expected either 'path' or 'render'; give exactly one of the two")
+        if self.render is None and self.count is not None:
+            raise ValueError("'count' says how many images to render; beside 'path' use 'fraction'")
         if self.render is not None and (self.count is None or not self.split):
             raise ValueError("expected 'count' and 'split' beside 'render' (e.g. count: 100, split: train)")
         return self
@@ -178,7 +181,8 @@ class Teacher(Section):
     Attributes:
         name: what the teacher is called in tables and files.
         kind: the adapter, a name registered as ``da_kd.teachers`` entry point.
-        weights: a model file (or, for ``coco_file``, stored predictions); none means *teach* trains one.
+        weights: a model file (or, for ``coco_file``, stored predictions); none means *teach* trains one. Loading a
+            ``.pt`` can run code, so take it from people you trust.
         architecture: what to train where there are no weights.
         schedule: how to train it; the default is the section ``teach``.
         classes: the teacher's class names mapped to the recipe's; null drops a class. Names that are equal need no
@@ -255,6 +259,18 @@ class Fuse(Section):
             raise ValueError("expected a threshold named 'default' beside those of single classes")
         return value
 
+    @model_validator(mode="after")
+    def _drop_below_keep(self) -> Self:
+        names = sorted({*self.keep, *self.drop})
+        wrong = [name for name in names if self.drop.get(name, self.drop["default"]) > self.threshold(name)]
+        if wrong:
+            raise ValueError(f"expected 'drop' at or below 'keep'; it lies above it for {', '.join(wrong)}")
+        return self
+
+    def threshold(self, name: str) -> float:
+        """Return the score from which a box of a class is kept."""
+        return self.keep.get(name, self.keep["default"])
+
 
 class Accept(Section):
     """The rule of a scripted review: a kept box is accepted when both figures are reached.
@@ -300,7 +316,7 @@ class Finetune(Schedule):
     """The student goes on with labelled target images.
 
     Attributes:
-        fraction: the share of ``data.target_labelled`` to use, nested over fractions.
+        fraction: the share of ``data.target_labelled`` to use, nested over fractions, the same for every seed.
     """
 
     fraction: Fraction = 1.0

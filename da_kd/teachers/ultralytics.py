@@ -39,9 +39,9 @@ class UltralyticsTeacher:
         """Remember the file and the options; see the class."""
         refuse_unknown("ultralytics", options, _OPTIONS)
         self.weights = Path(weights)
-        self.imgsz: int | None = options.get("imgsz")
-        self.iou = float(options.get("iou", 0.7))
-        self.max_boxes = int(options.get("max_boxes", 300))
+        self.imgsz: int | None = None if "imgsz" not in options else int(_number("imgsz", options["imgsz"], 32, 8192))
+        self.iou = _number("iou", options.get("iou", 0.7), 0, 1)
+        self.max_boxes = int(_number("max_boxes", options.get("max_boxes", 300), 1, 10_000))
         self.head: Head = options.get("head", "auto")
         if self.head not in ("auto", "one_to_one", "one_to_many"):
             raise InputError(f"Teacher option 'head' must be auto, one_to_one or one_to_many; found '{self.head}'.")
@@ -58,6 +58,13 @@ class UltralyticsTeacher:
             yield predictor
         finally:
             predictor.close()
+
+
+def _number(name: str, value: Any, least: float, most: float) -> float:
+    """Return an option that must be a number in a range."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InputError(f"Teacher option '{name}' must be a number from {least} to {most}; found '{value}'.")
+    return float(value)
 
 
 class _UltralyticsPredictor:

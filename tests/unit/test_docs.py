@@ -14,7 +14,9 @@ def test_the_page_of_recipe_keys_is_the_one_the_models_make():
 
 
 def test_every_key_of_a_recipe_is_explained():
-    rows = [line for line in (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+    rows = [
+        line for line in (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8").splitlines() if line[:3] == "| `"
+    ]
     assert len(rows) > 60
     assert [row for row in rows if row.rstrip().endswith("|  |")] == []
 

@@ -23,6 +23,7 @@ def run(name: str, teacher: Teacher, config: Predict, images: ImageSet, device: 
     Raises:
         DataError: more than ``config.max_bad`` of the images cannot be read.
     """
+    _refuse_too_many(images.table, config)
     folder = out / "shards"
     folder.mkdir(exist_ok=True)
     count = len(images.table)
@@ -36,7 +37,11 @@ def run(name: str, teacher: Teacher, config: Predict, images: ImageSet, device: 
             for path, start in missing:
                 part = images.take(range(start, min(start + config.shard, count)))
                 predict_images(predictor, part, name, config.batch, job, name, start, count).write(path)
-    _tell_failures(read_predictions(out), config, job)
+    said = read_predictions(out)
+    _refuse_too_many(said, config)
+    if bad := _unreadable(said):
+        example = f"{bad[0][0]}: {bad[0][1]}"
+        job.warn(f"{len(bad)} of {len(said)} target images were skipped, e.g. {example}; the report lists them.")
 
 
 def read_predictions(folder: Path) -> DetectionTable:
@@ -44,15 +49,15 @@ def read_predictions(folder: Path) -> DetectionTable:
     return stack([read_table(path) for path in sorted((folder / "shards").glob("*.parquet"))])
 
 
-def _tell_failures(table: DetectionTable, config: Predict, job: Job) -> None:
-    bad = [(key, reason) for key, reason in zip(table.key, table.reason, strict=True) if reason]
-    if not bad:
-        return
-    share = len(bad) / len(table)
-    example = f"{bad[0][0]}: {bad[0][1]}"
-    if share > config.max_bad:
+def _unreadable(table: DetectionTable) -> list[tuple[str, str]]:
+    """Return the key and the reason of every image that cannot be read."""
+    return [(key, reason) for key, reason in zip(table.key, table.reason, strict=True) if reason]
+
+
+def _refuse_too_many(table: DetectionTable, config: Predict) -> None:
+    bad = _unreadable(table)
+    if len(bad) > config.max_bad * len(table):
         raise DataError(
             f"Expected at most {config.max_bad:.0%} unreadable target images; found {len(bad)} of {len(table)} "
-            f"({example}). Mend or remove them, or raise 'predict.max_bad'."
+            f"({bad[0][0]}: {bad[0][1]}). Mend or remove them, or raise 'predict.max_bad'."
         )
-    job.warn(f"{len(bad)} of {len(table)} target images were skipped, e.g. {example}; the report lists them.")

@@ -136,13 +136,13 @@ def test_every_yolo_family_trains(task, model: str, tmp_path: Path) -> None:
 
 
 def test_wrong_models_and_arguments_are_refused(task, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="Expected weights at .*nothing.pt; there are none"):
+    with pytest.raises(WeightsError, match=r"Expected weights at .*nothing\.pt; there are none"):
         train(task(model="nothing.pt"), tmp_path, Job())
-    with pytest.raises(RecipeError, match="did you mean 'yolo11.yaml'"):
+    with pytest.raises(RecipeError, match=r"did you mean 'yolo11\.yaml'"):
         train(task(model="yollo11.yaml"), tmp_path, Job())
     with pytest.raises(RecipeError, match="ends in"):
         train(task(model="yolo11n-seg.yaml"), tmp_path, Job())
-    with pytest.raises(RecipeError, match="cannot be built .* choose another 'width'"):
+    with pytest.raises(RecipeError, match=r"cannot be built .* choose another 'width'"):
         train(task(model="yolo12n.yaml"), tmp_path, Job())
     with pytest.raises(RecipeError, match="moosaic"):
         train(task(args={"moosaic": 1.0}), tmp_path, Job())

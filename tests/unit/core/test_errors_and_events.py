@@ -67,13 +67,12 @@ def test_a_job_without_ends_does_nothing():
     assert list(job.track(iter("ab"), "letters")) == ["a", "b"]
 
 
-def test_tracking_reports_every_item_and_the_total_where_it_is_known():
+def test_tracking_reports_the_beginning_the_end_and_the_total_where_it_is_known():
     told: list[Progress] = []
     job = Job(told.append, stage="fuse")
     assert list(job.track([7, 8], "items", unit="images")) == [7, 8]
-    assert [(e.stage, e.task, e.done, e.total, e.unit) for e in told] == [
-        ("fuse", "items", done, 2, "images") for done in range(3)
-    ]
+    assert {(e.stage, e.task, e.total, e.unit) for e in told} == {("fuse", "items", 2, "images")}
+    assert [told[0].done, told[-1].done] == [0, 2]
     told.clear()
     assert list(job.track(iter([7]), "items")) == [7]
     assert [(e.done, e.total) for e in told] == [(0, None), (1, None)]

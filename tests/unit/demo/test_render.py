@@ -88,7 +88,8 @@ def test_forty_pictures_have_every_class_at_plausible_sizes(lab: Any, tmp_path: 
 def test_progress_is_told_and_a_stop_is_heard(tmp_path: Path):
     events: list[Event] = []
     render_set("lab_a", "train", 2, 0, tmp_path / "a", Job(events.append), size=64)
-    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(0, 2), (1, 2), (2, 2)]
+    told = [(e.done, e.total) for e in events if isinstance(e, Progress)]
+    assert [told[0], told[-1]] == [(0, 2), (2, 2)]
     with pytest.raises(Cancelled):
         render_set("lab_a", "train", 2, 0, tmp_path / "b", Job(cancelled=lambda: True), size=64)
 

@@ -43,7 +43,7 @@ def prints(steps):
 
 def before(steps):
     """What a run's record keeps of its steps, as it comes back from the disk."""
-    return json.loads(json.dumps({name: {"parts": dict(step.output.parts)} for name, step in steps.items()}))
+    return json.loads(json.dumps({name: {"made": dict(step.output.parts)} for name, step in steps.items()}))
 
 
 def test_steps_come_in_the_order_they_run(recipe, steps):
