@@ -29,7 +29,7 @@ from da_kd.store import Output, Store
 from da_kd.teachers import Teacher as Model
 from da_kd.teachers import adapter
 from da_kd.teachers.device import resolve_device
-from da_kd.training import TrainingTask, adapt_batch_norm, train
+from da_kd.training import Setting, TrainingTask, adapt_batch_norm, train
 
 STAGES = ("teach", "predict", "fuse", "review", "distill", "finetune", "evaluate", "report")
 
@@ -111,7 +111,7 @@ class _Builder:
         }
 
         def work(out: Path, job: Job) -> None:
-            teach.run(teacher.name, architecture, schedule, images, out=out, job=job, **self._machine())
+            teach.run(teacher.name, architecture, schedule, images, self._setting(), out, job)
 
         self._add(f"teach:{teacher.name}", "teach", parts, _training_units(architecture, schedule, images), work)
 
@@ -136,9 +136,9 @@ class _Builder:
             raise WeightsError(f"{place}: expected a file at {path}; there is none. Put it there.")
         return path, {f"teachers.{teacher.name}.weights": hash_file(path)}
 
-    def _machine(self) -> dict[str, Any]:
+    def _setting(self) -> Setting:
         recipe = self.recipe
-        return {"seed": recipe.seed, "device": resolve_device(recipe.device), "workers": recipe.workers}
+        return Setting(recipe.seed, resolve_device(recipe.device), recipe.workers)
 
     def _teacher(self, teacher: Teacher) -> tuple[Model, dict[str, Any]]:
         """Return a teacher's model and what decides its answers."""
@@ -219,7 +219,7 @@ class _Builder:
 
         def work(out: Path, job: Job) -> None:
             labels = _usable(target, read_table(self._made("review", "labels.parquet")))
-            distill.run(recipe.student, config, labels, start, out=out, job=job, **self._machine())
+            distill.run(recipe.student, config, labels, start, self._setting(), out, job)
 
         self._add("student", "distill", parts, _training_units(recipe.student, config, target), work)
 
@@ -238,7 +238,7 @@ class _Builder:
 
         def work(out: Path, job: Job) -> None:
             start = self._made("student", "weights.pt")
-            finetune.run(recipe.student, config, labelled, start, out=out, job=job, **self._machine())
+            finetune.run(recipe.student, config, labelled, start, self._setting(), out, job)
 
         self._add("finetuned", "finetune", parts, _training_units(recipe.student, config, labelled), work)
 
@@ -258,8 +258,7 @@ class _Builder:
         }
 
         def work(out: Path, job: Job) -> None:
-            machine = self._machine()
-            task = TrainingTask(name, recipe.student, None, schedule, images, **machine)
+            task = TrainingTask(name, recipe.student, None, schedule, images, self._setting())
             result = train(task, out, job)
             job.note(f"'{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")
 

@@ -25,6 +25,21 @@ _CACHE_LIMIT = 1 << 30  # bytes of decoded images that are kept in memory while 
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What all trainings of a run share.
+
+    Attributes:
+        seed: for weights, order and augmentation.
+        device: ``cpu``, ``cuda:0``, ...
+        workers: processes that load images.
+    """
+
+    seed: int
+    device: str
+    workers: int = 0
+
+
+@dataclass(frozen=True)
 class TrainingTask:
     """What is to be trained.
 
@@ -34,9 +49,7 @@ class TrainingTask:
         start: weights to start from instead, or None.
         schedule: how long and how fast.
         images: labelled images, every one usable; boxes in state *kept* are learned.
-        seed: for weights, order and augmentation.
-        device: ``cpu``, ``cuda:0``, ...
-        workers: processes that load images.
+        setting: seed, device and workers.
     """
 
     name: str
@@ -44,9 +57,7 @@ class TrainingTask:
     start: Path | None
     schedule: Schedule
     images: ImageSet
-    seed: int
-    device: str
-    workers: int = 0
+    setting: Setting
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
         steps=epochs * per_epoch,
         images=len(task.images.table),
         boxes=boxes,
-        device=task.device,
+        device=task.setting.device,
         seconds=sittings.seconds(),
         resumed_from=sittings.resumed_from,
         curves=tuple(_read_curves(folder)),
@@ -172,11 +183,13 @@ def _arguments(task: TrainingTask, folder: Path, epochs: int) -> dict[str, Any]:
         "optimizer": schedule.optimizer,
         "lr0": schedule.lr,
         "freeze": schedule.freeze or None,
-        "seed": task.seed,
+        "seed": task.setting.seed,
         "deterministic": True,
-        "device": task.device.removeprefix("cuda:"),
-        "workers": task.workers,
-        "amp": "bf16" if task.device.startswith("cuda") else False,  # bf16 needs no check that downloads a model
+        "device": task.setting.device.removeprefix("cuda:"),
+        "workers": task.setting.workers,
+        "amp": "bf16"
+        if task.setting.device.startswith("cuda")
+        else False,  # bf16 needs no check that downloads a model
         "cache": "ram" if fits else False,
         "plots": False,
         "val": False,

@@ -11,7 +11,7 @@ from da_kd.recipe import Architecture, Images, Schedule
 from da_kd.teachers import adapter
 from da_kd.teachers.batches import predict_images
 from da_kd.teachers.device import resolve_device
-from da_kd.training import TrainingTask, train
+from da_kd.training import Setting, TrainingTask, train
 
 pytestmark = pytest.mark.gpu
 
@@ -28,7 +28,7 @@ def test_a_student_trains_on_the_gpu_and_answers_as_on_the_cpu(tmp_path: Path) -
     )
     assert resolve_device("auto") == "cuda:0"
     schedule = Schedule(epochs=40, batch=8, lr=0.002)
-    task = TrainingTask("gpu", Architecture(imgsz=160), None, schedule, images, 0, "cuda:0", 2)
+    task = TrainingTask("gpu", Architecture(imgsz=160), None, schedule, images, Setting(0, "cuda:0", 2))
     assert train(task, tmp_path, Job()).device == "cuda:0"
     model = adapter("ultralytics")(tmp_path / "weights.pt", {})
     found = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.recipe import Distill, Student
-from da_kd.training import TrainingTask, train
+from da_kd.training import Setting, TrainingTask, train
 
 
 def run(
@@ -15,10 +15,7 @@ def run(
     config: Distill,
     labels: ImageSet,
     start: Path | None,
-    *,
-    seed: int,
-    device: str,
-    workers: int,
+    setting: Setting,
     out: Path,
     job: Job,
 ) -> None:
@@ -29,12 +26,10 @@ def run(
         config: the schedule.
         labels: target images with pseudo labels; boxes in state *kept* are learned.
         start: weights to start from, or None for the architecture's own start.
-        seed: for weights, order and augmentation.
-        device: where to train.
-        workers: processes that load images.
+        setting: seed, device and workers.
         out: the output folder.
         job: where progress goes.
     """
-    task = TrainingTask("student", student, start, config, labels, seed, device, workers)
+    task = TrainingTask("student", student, start, config, labels, setting)
     result = train(task, out, job)
     job.note(f"The student learned from {result.images} images, {result.boxes} pseudo labels, {result.steps} steps.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.recipe import Finetune, Student
-from da_kd.training import TrainingTask, train
+from da_kd.training import Setting, TrainingTask, train
 
 
 def run(
@@ -15,14 +15,11 @@ def run(
     config: Finetune,
     labelled: ImageSet,
     start: Path,
-    *,
-    seed: int,
-    device: str,
-    workers: int,
+    setting: Setting,
     out: Path,
     job: Job,
 ) -> None:
     """Train the student on, from ``start``, and write its ``weights.pt`` into ``out``."""
-    task = TrainingTask("finetuned", student, start, config, labelled, seed, device, workers)
+    task = TrainingTask("finetuned", student, start, config, labelled, setting)
     result = train(task, out, job)
     job.note(f"The student went on with {result.images} labelled images, {result.boxes} boxes, {result.steps} steps.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.recipe import Architecture, Schedule
-from da_kd.training import TrainingTask, train
+from da_kd.training import Setting, TrainingTask, train
 
 
 def run(
@@ -15,14 +15,11 @@ def run(
     architecture: Architecture,
     schedule: Schedule,
     source: ImageSet,
-    *,
-    seed: int,
-    device: str,
-    workers: int,
+    setting: Setting,
     out: Path,
     job: Job,
 ) -> None:
     """Train one teacher on the source and write its ``weights.pt`` into ``out``."""
-    task = TrainingTask(name, architecture, None, schedule, source, seed, device, workers)
+    task = TrainingTask(name, architecture, None, schedule, source, setting)
     result = train(task, out, job)
     job.note(f"Teacher '{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")

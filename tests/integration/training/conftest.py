@@ -9,7 +9,7 @@ from da_kd.data import ImageSet, ScanCache, load_images
 from da_kd.demo import render_set
 from da_kd.events import Job
 from da_kd.recipe import Architecture, Images, Schedule
-from da_kd.training import TrainingTask
+from da_kd.training import Setting, TrainingTask
 
 CLASSES = ("RBC", "WBC", "Platelets")
 
@@ -30,7 +30,7 @@ def task(cells: ImageSet) -> Callable[..., TrainingTask]:
         width = None if model.endswith(".pt") else 0.125
         architecture = Architecture(model=model, width=width, imgsz=64)
         settings = {"epochs": 3, "batch": 5, "lr": 0.002, **schedule}
-        return TrainingTask("small", architecture, None, Schedule(**settings), images, 0, device)
+        return TrainingTask("small", architecture, None, Schedule(**settings), images, Setting(0, device))
 
     return make
 
