@@ -12,6 +12,7 @@ import yaml
 from da_kd.errors import RecipeError, WeightsError
 from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Architecture
+from da_kd.teachers.ultralytics import load_detector
 
 
 def model_source(architecture: Architecture, folder: Path) -> Path:
@@ -22,8 +23,9 @@ def model_source(architecture: Architecture, folder: Path) -> Path:
         folder: where the resolved YAML is put.
 
     Raises:
-        WeightsError: a ``.pt`` file is not there; nothing is downloaded.
-        RecipeError: no model YAML of that name, or ``width``/``depth`` beside weights that have their own.
+        WeightsError: a ``.pt`` file is not there (nothing is downloaded), or holds no detector.
+        RecipeError: no model YAML of that name, one that is not trained here (RT-DETR), or ``width``/``depth`` beside
+            weights that have their own.
     """
     name = architecture.model
     if name.endswith(".pt"):
@@ -35,6 +37,7 @@ def model_source(architecture: Architecture, folder: Path) -> Path:
             )
         if architecture.width is not None or architecture.depth is not None:
             raise RecipeError([f"'width' and 'depth' scale a model YAML; '{name}' has fixed layers; leave them out"])
+        _check_head(load_detector(path).model.yaml, name)
         return path
     tree = _tree(name)
     path = folder / "architecture.yaml"
@@ -57,13 +60,18 @@ def _tree(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(Path(name).name, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "e.g. yolo11n.yaml"
         raise RecipeError([f"expected a model YAML or a '.pt' file; found '{name}'; {hint}"]) from error
-    if "head" not in tree or str(tree["head"][-1][2]) not in _DETECTION_HEADS:
-        found = tree["head"][-1][2] if "head" in tree else "no head"
-        raise RecipeError([f"expected a detector of {', '.join(_DETECTION_HEADS)}; '{name}' ends in {found}"])
+    _check_head(tree, name)
     return tree
 
 
 _DETECTION_HEADS = ("Detect", "v10Detect")
+
+
+def _check_head(tree: dict[str, Any], name: str) -> None:
+    """Raise where a model does not end in a head that the trainer trains."""
+    head = str(tree["head"][-1][2]) if tree.get("head") else "no head"
+    if head not in _DETECTION_HEADS:
+        raise RecipeError([f"expected a model that ends in {' or '.join(_DETECTION_HEADS)}; '{name}' ends in {head}"])
 
 
 def _scaled(tree: dict[str, Any], architecture: Architecture) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from da_kd.data import ImageSet
+from da_kd.detections import State
 from da_kd.errors import DataError, RecipeError
 from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Architecture, Schedule
+from da_kd.store import write_json
 from da_kd.training.architecture import model_source
 
 _CACHE_LIMIT = 1 << 30  # bytes of decoded images that are kept in memory while training
@@ -96,7 +98,10 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
         WeightsError: the weights to start from are missing or are not a detector's.
         Cancelled: a person stopped it; calling again goes on.
     """
-    boxes = int((task.images.table.state == 0).sum())
+    if (folder / "weights.pt").is_file() and (folder / "training.json").is_file():
+        _tidy(folder)  # a kill came after the work and before the tidying up
+        return read_result(folder)
+    boxes = int((task.images.table.state == State.KEPT).sum())
     if not len(task.images.table) or not boxes:
         raise DataError(
             f"Training '{task.name}' found {len(task.images.table)} images and {boxes} boxes to learn from; "
@@ -118,7 +123,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
         resumed_from=sittings.resumed_from,
         curves=tuple(_read_curves(folder)),
     )
-    (folder / "training.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    write_json(folder / "training.json", asdict(result))
     _tidy(folder)
     return result
 
@@ -187,9 +192,8 @@ def _arguments(task: TrainingTask, folder: Path, epochs: int) -> dict[str, Any]:
         "deterministic": True,
         "device": task.setting.device.removeprefix("cuda:"),
         "workers": task.setting.workers,
-        "amp": "bf16"
-        if task.setting.device.startswith("cuda")
-        else False,  # bf16 needs no check that downloads a model
+        # The plain switch would download a model to check itself with; bf16 needs no check.
+        "amp": "bf16" if task.setting.device.startswith("cuda") else False,
         "cache": "ram" if fits else False,
         "plots": False,
         "val": False,

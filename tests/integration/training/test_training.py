@@ -167,3 +167,13 @@ def test_batch_norm_adaptation_changes_statistics_alone(task, cells: ImageSet, t
 def test_what_is_recorded_is_json(task, tmp_path: Path) -> None:
     train(task(epochs=1), tmp_path, Job())
     assert json.loads((tmp_path / "training.json").read_text())["device"] == "cpu"
+
+
+def test_a_kill_before_the_tidying_up_costs_nothing(task, tmp_path: Path) -> None:
+    seen: list[int] = []
+    job = Job(lambda event: seen.append(event.step) if isinstance(event, Figures) else None)
+    first = train(task(epochs=1), tmp_path, job)
+    (tmp_path / "curves.jsonl").write_text("left over")
+    assert train(task(epochs=1), tmp_path, job) == first
+    assert seen == [1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["training.json", "weights.pt"]
