@@ -38,7 +38,7 @@ class RecipeError(InputError):
         self.source = source
         count = len(self.problems)
         head = f"{source} has {count} mistake{'s' if count != 1 else ''}:"
-        super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems)]))
+        super().__init__("\n".join([head, *("  - " + problem.replace("\n", "\n    ") for problem in self.problems)]))
 
 
 class DataError(InputError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from da_kd.cli.words import WORKSPACE
 from da_kd.errors import Cancelled, DaKdError, RecipeError
 from da_kd.events import Job
-from da_kd.recipe import Architecture, Recipe, Teacher
+from da_kd.recipe import Recipe, Teacher
 from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
 
 _SETS = ("source", "target", "target_labelled", "test")
@@ -19,12 +19,13 @@ def problems_of(recipe: Recipe) -> list[str]:
     """Return a sentence for every mistake that only shows when things are opened."""
     from da_kd.cli.progress import shown
     from da_kd.cli.stopping import stoppable
+    from da_kd.training import training_problems
 
     with tempfile.TemporaryDirectory(prefix="da_kd-check-") as spare, stoppable() as stopping, shown() as sink:
         job = Job(sink, stopping)
         workspace = WORKSPACE if WORKSPACE.is_dir() else Path(spare)
         problems = _data(recipe, workspace, job)
-        problems += _architectures(recipe, Path(spare))
+        problems += training_problems(recipe)
         return problems + _teachers(recipe, job)
 
 
@@ -58,24 +59,6 @@ def _data(recipe: Recipe, workspace: Path, job: Job) -> list[str]:
     if not problems:
         _tried(problems, lambda: load_inputs(recipe, store, job))
     return problems
-
-
-def _architectures(recipe: Recipe, folder: Path) -> list[str]:
-    """Resolve what is to be trained."""
-    from da_kd.training.architecture import model_source
-
-    wanted: dict[str, Architecture] = {"student": recipe.student} if _trains_student(recipe) else {}
-    wanted |= {f"teachers.{t.name}.architecture": t.architecture for t in recipe.teachers if t.architecture}
-    problems: list[str] = []
-    for place, architecture in wanted.items():
-        found: list[str] = []
-        _tried(found, lambda architecture=architecture: model_source(architecture, folder))  # type: ignore[misc]
-        problems += [f"{place}: {problem}" for problem in found]
-    return problems
-
-
-def _trains_student(recipe: Recipe) -> bool:
-    return recipe.distill is not None or recipe.evaluate is not None
 
 
 def _teachers(recipe: Recipe, job: Job) -> list[str]:

@@ -40,11 +40,15 @@ def review(
     with stoppable() as stopping:
         job = Job(PlainLines().take, stopping, "review")
         given = _given(place, run, job)
+        taken = place.recipe().review.mode == "human"
+        if not taken:
+            job.warn("This run does not take what is decided in the App; for that, run it with review.mode 'human'.")
         try:
             launch_app(given, place.workspace, port, job, address)
         except Cancelled:
             say("The App is closed.")
-    say(f"Go on with what you decided: da-kd resume {run}")
+    if taken:
+        say(f"Go on with what you decided: da-kd resume {run}")
 
 
 def _given(place: Run, name: str, job: Job) -> ReviewInput:

@@ -43,7 +43,7 @@ def map_classes(
     ]
     problems += [
         f"class '{name}' of {where} is not one of the recipe's classes {_brief(classes)}{_suggest(name, classes)} "
-        f"map it under {where}.classes, to null to leave it out, or leave all others out with '*: null'"
+        f'map it under {where}.classes, to null to leave it out, or leave all others out with "*": null'
         for name in own
         if name not in mapping and name not in classes and REST not in mapping
     ]

@@ -83,7 +83,11 @@ def load_images(
     if source.truth is None:
         return ImageSet(source.root, table_of(classes, records, {}))
     _require_readable(records, name, source)
-    table = _labelled(source.truth(records), mapping, classes, records, labelled=spec.labelled_classes, job=job)
+    try:
+        truth = source.truth(records)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    table = _labelled(truth, mapping, classes, records, labelled=spec.labelled_classes, job=job)
     return ImageSet(source.root, table)
 
 

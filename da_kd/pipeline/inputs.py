@@ -11,6 +11,7 @@ from da_kd.demo import render_set
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.recipe import Images, Recipe
+from da_kd.stages.predict import refuse_unreadable
 from da_kd.store import Output, Store
 
 _LABELLED = {"source": True, "target": False, "target_labelled": True, "test": True}
@@ -63,10 +64,27 @@ def load_inputs(recipe: Recipe, store: Store, job: Job) -> Inputs:
                 job=job,
                 name=f"data.{name}",
             )
+    if "target" in sets:
+        refuse_unreadable(sets["target"].table, recipe.predict)
+    _require_taught(recipe, sets)
     notes = tuple(_leaks(sets))
     for note in notes:
         job.warn(note)
     return Inputs(sets, notes)
+
+
+def _require_taught(recipe: Recipe, sets: Mapping[str, ImageSet]) -> None:
+    """Refuse classes that the source has no labels for, where it alone teaches the teachers."""
+    if "source" not in sets or any(teacher.weights is not None for teacher in recipe.teachers):
+        return
+    labelled = (sets["source"].table.searched.sum(axis=0) > 0).tolist()
+    unknown = [name for name, known in zip(recipe.classes, labelled, strict=True) if not known]
+    if unknown:
+        raise DataError(
+            f"data.source: expected labels for every class of the recipe, since all teachers learn from it; found none "
+            f"for {', '.join(map(repr, unknown))}. Add such labels, map a class under data.source.classes, or take it "
+            "out of 'classes'."
+        )
 
 
 def _drawn(spec: Images, seed: int, store: Store, job: Job) -> Images:

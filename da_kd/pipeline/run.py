@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from da_kd.errors import Cancelled, DaKdError, InputError, Paused
+from da_kd.errors import Cancelled, DaKdError, InputError, Paused, RecipeError
 from da_kd.events import Job, StageDone, StageStarted
 from da_kd.pipeline.inputs import Inputs, load_inputs
 from da_kd.pipeline.reporting import collect_metrics, make_report
@@ -20,8 +20,10 @@ from da_kd.recipe import Recipe, load_recipe
 from da_kd.stages import review
 from da_kd.store import Store, hold
 from da_kd.teachers.device import resolve_device
+from da_kd.training import training_problems
 
 WORKSPACE = Path("runs")
+_TRAININGS = ("teach", "distill", "finetune", "baselines")  # kinds of outputs that ultralytics trains
 _ABSENT = "absent"  # how a key that is not there is told from one that is null
 
 
@@ -77,7 +79,7 @@ class _Runner:
         with self.place.taken(self.recipe, job) as written:
             known = self.place.state()
             self.before = known.steps
-            self.state = replace(known, state="running", started=time.time(), ended=None, message="")
+            self.state = replace(known, state="running", stage="data", started=time.time(), ended=None, message="")
             self.place.save(self.state)
             try:
                 result = self._work(written, reviewed)
@@ -97,6 +99,7 @@ class _Runner:
         if reviewed and self.recipe.review.mode == "human":
             steps = self._take_back(inputs, steps, job)
         self._remember(steps)
+        self._look_ahead(steps)
         outcomes = []
         for step in steps.values():
             if STAGES.index(step.stage) > self.last:
@@ -117,6 +120,14 @@ class _Runner:
         }
         labels = self.store.path(steps["review"].output) / "labels.parquet" if "review" in done else None
         return RunResult(self.place.folder, report, metrics, tuple(outcomes), labels, weights)
+
+    def _look_ahead(self, steps: Mapping[str, Step]) -> None:
+        """Refuse at once what would end a training that may be hours away."""
+        open_ = [step for step in steps.values() if not self.store.finished(step.output)]
+        if any(step.output.stage in _TRAININGS and STAGES.index(step.stage) <= self.last for step in open_):
+            problems = training_problems(self.recipe, student=self.last >= STAGES.index("distill"))
+            if problems:
+                raise RecipeError(problems)
 
     def _do(self, step: Step, job: Job) -> StepOutcome:
         job = job.named(step.stage)

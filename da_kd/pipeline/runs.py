@@ -34,7 +34,7 @@ class RunState:
 
     Attributes:
         state: where it stands; ``killed`` is a run that says it is running but whose process is gone.
-        stage: the stage it is in, or was in last.
+        stage: the stage it is in, or was in last; ``data`` while its images and labels are read.
         message: the last word to a person: why it failed, where to review, where the report is.
         started: seconds since the epoch.
         ended: likewise, or None while it runs.

@@ -87,8 +87,17 @@ class _Builder:
             self._evaluate()
         return self.steps
 
-    def _add(self, name: str, stage: str, parts: Mapping[str, Any], units: float, work: Work, kind: str = "") -> None:
-        self.steps[name] = Step(name, stage, Output(kind or stage, dict(parts), units=units), work)
+    def _add(
+        self,
+        name: str,
+        stage: str,
+        parts: Mapping[str, Any],
+        units: float,
+        work: Work,
+        kind: str = "",
+        version: int = 1,
+    ) -> None:
+        self.steps[name] = Step(name, stage, Output(kind or stage, dict(parts), version, units), work)
 
     def _made(self, name: str, file: str = "") -> Path:
         """Return the folder (or a file in it) that a step's output lies in once it is made."""
@@ -178,12 +187,13 @@ class _Builder:
             parts[f"predict:{teacher.name}"] = self._print(f"predict:{teacher.name}")
             parts |= _flat(teacher.classes, f"teachers.{teacher.name}.classes")
             parts[f"teachers.{teacher.name}.weight"] = teacher.weight
+            parts |= _flat(teacher.class_weights, f"teachers.{teacher.name}.class_weights")
 
         def work(out: Path, job: Job) -> None:
             said = {t.name: predict.read_predictions(self._made(f"predict:{t.name}")) for t in recipe.teachers}
             fuse.run(recipe.teachers, said, recipe.fuse, recipe.classes, out, job)
 
-        self._add("fuse", "fuse", parts, len(self.inputs.get("target").table), work)
+        self._add("fuse", "fuse", parts, len(self.inputs.get("target").table), work, version=2)
 
     def _review(self) -> None:
         config, target = self.recipe.review, self.inputs.get("target")
@@ -301,7 +311,8 @@ class _Builder:
             device = resolve_device(recipe.device)
             evaluate.run(row, model, classes, test, config, device=device, out=out, job=job)
 
-        self._add(f"evaluate:{row}", "evaluate", parts, len(test.table), work)
+        # Version 2: where a class map joins classes, duplicates go in the joined classes only.
+        self._add(f"evaluate:{row}", "evaluate", parts, len(test.table), work, version=2 if classes else 1)
 
 
 def rows(recipe: Recipe) -> tuple[str, ...]:

@@ -209,7 +209,10 @@ def _kind(value: Any) -> str:
 def _explain(error: ValidationError) -> list[str]:
     """Return one sentence for each mistake: where, what was expected, what was found, what to do."""
     problems: list[str] = []
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and any(_below(other["loc"], item["loc"]) for other in found):
+            continue  # items that are wrong themselves are not counted; they have their own sentences
         place = ".".join(str(step) for step in item["loc"] if not str(step).startswith("function-"))
         if item["type"] == "extra_forbidden":
             problems.append(_unknown_key(place, item["loc"]))
@@ -219,9 +222,28 @@ def _explain(error: ValidationError) -> list[str]:
             text = str(item["ctx"]["error"]) if "ctx" in item else item["msg"]
             problems += [f"{place}: {line}" if place else line for line in text.splitlines()]
         else:
-            wanted = item["msg"].replace("Input should be", "expected").replace("Input should", "expected it to")
-            problems.append(f"{place}: {wanted[0].lower()}{wanted[1:]}; found {_kind(item['input'])}")
+            problems.append(f"{place}: {_wanted(item)}; found {_kind(item['input'])}")
     return list(dict.fromkeys(problems))
+
+
+def _below(place: Sequence[int | str], list_: Sequence[int | str]) -> bool:
+    """Say whether a place lies inside a list."""
+    return len(place) > len(list_) and tuple(place[: len(list_)]) == tuple(list_)
+
+
+def _wanted(item: Mapping[str, Any]) -> str:
+    """Return what a key expects, in words that need no knowledge of Python."""
+    kind, limits = item["type"], item.get("ctx", {})
+    words = {
+        "tuple_type": "expected a list, as in [a, b]",
+        "too_short": f"expected at least {limits.get('min_length')} item(s)",
+        "model_type": "expected keys and values below it",
+        "dict_type": "expected keys and values below it",
+        "string_type": "expected a text",
+        "string_pattern_mismatch": f"expected a text that matches {limits.get('pattern')}",
+    }
+    text = item["msg"].replace("Input should be", "expected").replace("Input should", "expected it to")
+    return words.get(kind, f"{text[0].lower()}{text[1:]}")
 
 
 def _unknown_key(place: str, loc: Sequence[int | str]) -> str:

@@ -19,7 +19,7 @@ ClassName = Annotated[str, Field(min_length=1)]
 class Section(BaseModel):
     """Base of every part of a recipe: frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Holdout(Section):
@@ -144,7 +144,8 @@ class Schedule(Section):
 
     Attributes:
         epochs: passes over the images; exactly one of ``epochs`` and ``steps``.
-        steps: optimiser steps instead, so that rows trained on different numbers of images compare.
+        steps: optimiser steps instead, rounded to whole epochs (one at least), so that rows trained on different
+            numbers of images compare.
         batch: images per step.
         lr: first learning rate.
         optimizer: the optimiser's name.
@@ -190,6 +191,7 @@ class Teacher(Section):
         adapt: ``batch_norm`` re-estimates the teacher's normalisation statistics on the target images, without labels
             (ultralytics teachers only).
         weight: how much the teacher counts when boxes are merged.
+        class_weights: weights for single classes of the recipe, instead of ``weight``.
         options: further settings of the adapter.
     """
 
@@ -201,6 +203,7 @@ class Teacher(Section):
     classes: dict[str, ClassName | None] = Field(default_factory=dict)
     adapt: Literal["none", "batch_norm"] = "none"
     weight: Annotated[float, Field(gt=0)] = 1.0
+    class_weights: dict[ClassName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -236,14 +239,21 @@ class Fuse(Section):
     """Teachers' boxes become pseudo labels.
 
     Attributes:
-        method: ``wbf`` averages overlapping boxes, ``nms`` keeps the best of them.
+        method: what becomes of overlapping boxes of a class: ``wbf`` takes their weighted mean, ``nms`` the best,
+            ``nmm`` the rectangle around them, and ``soft_nms`` the best, lowering the scores of the others.
         iou: overlap from which two boxes of a class are one object.
+        repeats: for ``wbf``, when one teacher says an object twice: its ``best`` score counts, or the mean of ``all``
+            (as the published code does).
+        lonely: what becomes of a box that only one of several able teachers saw: ``keep`` leaves it to the thresholds,
+            ``demote`` makes it *uncertain* at most, ``drop`` drops it.
         keep: score from which a box is *kept*, by class; ``default`` is for classes not named.
         drop: score below which a box is *dropped*, likewise; between the two it is *uncertain*.
     """
 
-    method: Literal["wbf", "nms"] = "wbf"
+    method: Literal["wbf", "nms", "soft_nms", "nmm"] = "wbf"
     iou: Score = 0.55
+    repeats: Literal["best", "all"] = "best"
+    lonely: Literal["keep", "demote", "drop"] = "keep"
     keep: dict[str, Score] = Field(default_factory=lambda: {"default": 0.5})
     drop: dict[str, Score] = Field(default_factory=lambda: {"default": 0.1})
 
@@ -413,6 +423,7 @@ def _class_problems(recipe: Recipe) -> list[str]:
         ("fuse.drop", set(recipe.fuse.drop) - {"default"}),
     ]
     places += [(f"teachers.{t.name}.classes", {c for c in t.classes.values() if c}) for t in recipe.teachers]
+    places += [(f"teachers.{t.name}.class_weights", set(t.class_weights)) for t in recipe.teachers]
     for key in ("source", "target", "target_labelled", "test"):
         images: Images | None = getattr(recipe.data, key)
         if images is not None:

@@ -21,8 +21,10 @@ def resolve_device(wanted: str) -> str:
     if wanted == "mps":
         if torch.backends.mps.is_available():
             return "mps"
-        raise SetupError("The recipe asks for the device 'mps', which this machine does not have; use 'auto' or 'cpu'.")
+        raise SetupError("Expected a device of this machine; found 'mps', which it does not have; use 'auto' or 'cpu'.")
     index = int(wanted.partition(":")[2] or 0)
     if index >= gpus:
-        raise SetupError(f"The recipe asks for the device '{wanted}'; found {gpus} GPUs; use 'auto' or 'cpu'.")
+        raise SetupError(
+            f"Expected a device of this machine; found '{wanted}', and {gpus} GPUs in it; use 'auto' or 'cpu'."
+        )
     return f"cuda:{index}"

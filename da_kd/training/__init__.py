@@ -1,6 +1,15 @@
 """Training: the one room for ultralytics' trainer. *teach*, *distill*, *finetune* and the baselines all train here."""
 
 from da_kd.training.adapt import adapt_batch_norm
+from da_kd.training.beforehand import training_problems
 from da_kd.training.train import Setting, TrainingResult, TrainingTask, read_result, train
 
-__all__ = ["Setting", "TrainingResult", "TrainingTask", "adapt_batch_norm", "read_result", "train"]
+__all__ = [
+    "Setting",
+    "TrainingResult",
+    "TrainingTask",
+    "adapt_batch_norm",
+    "read_result",
+    "train",
+    "training_problems",
+]

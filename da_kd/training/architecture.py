@@ -60,6 +60,8 @@ def _tree(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(Path(name).name, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "e.g. yolo11n.yaml"
         raise RecipeError([f"expected a model YAML or a '.pt' file; found '{name}'; {hint}"]) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RecipeError([f"expected a model YAML; '{name}' cannot be read as one; correct the file"]) from error
     _check_head(tree, name)
     return tree
 

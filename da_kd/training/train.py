@@ -105,7 +105,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     if not len(task.images.table) or not boxes:
         raise DataError(
             f"Training '{task.name}' found {len(task.images.table)} images and {boxes} boxes to learn from; "
-            "it needs both. Lower the thresholds under 'fuse.keep', or check the data set."
+            "it needs both. Lower 'fuse.keep' or 'review.accept' where these are pseudo labels, or check the data set."
         )
     epochs, per_epoch = _length(task)
     sittings = _Sittings(folder)
@@ -163,10 +163,17 @@ def _run(task: TrainingTask, folder: Path, job: Job, epochs: int, resume: bool) 
     job.progress(task.name, 0, epochs, "epochs")
     try:
         trainer = TableTrainer(arguments, task.images, job, task.name, folder)
-    except SyntaxError as error:  # what the library raises for an argument it does not know
+    except (SyntaxError, TypeError, ValueError) as error:  # an argument the library does not know or cannot use
         first = next((line for line in str(error).splitlines() if line.strip()), "unknown argument")
         raise RecipeError([f"the schedule of '{task.name}': {first.strip()}"]) from error
-    trainer.train()
+    try:
+        trainer.train()
+    except RuntimeError as error:
+        if "froze the entire model" not in str(error):
+            raise
+        raise RecipeError(
+            [f"the schedule of '{task.name}': 'freeze: {task.schedule.freeze}' leaves no layer to train; lower it"]
+        ) from error
 
 
 def _arguments(task: TrainingTask, folder: Path, epochs: int) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def run(
     """
     with model.open(device, FLOOR, config.batch) as predictor:
         said = predict_images(predictor, test, name, config.batch, job, name)
+    _tell_unanswered(said, name, job)
     predictions = translate(said, name, classes, test.table.vocabulary)
     predictions.write(out / "predictions.parquet")
     metrics = score_tables(test.table, predictions, config.max_boxes)
@@ -64,6 +65,16 @@ def translate(
     }
     seen = [item for item, able in zip(vocabulary, mapping.able, strict=True) if able]
     return table_of(vocabulary, records, found, searched=seen, teachers=(name,))
+
+
+def _tell_unanswered(said: DetectionTable, name: str, job: Job) -> None:
+    """Say which images a model gave no answer for; stored predictions may be of other images than these."""
+    silent = [index for index, reason in enumerate(said.reason) if reason]
+    if silent:
+        job.warn(
+            f"{name} gave no answer for {len(silent)} of {len(said)} test images, which count as if it had found "
+            f"nothing there, e.g. {said.key[silent[0]]}: {said.reason[silent[0]]}."
+        )
 
 
 def _figure(value: float | None) -> str:

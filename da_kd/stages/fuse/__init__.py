@@ -5,19 +5,23 @@ Takes seconds and never runs a teacher; every score is kept, and a threshold onl
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from da_kd.detections import Detections, DetectionTable, ImageRecord, State, Vocabulary, table_of
+from da_kd.boxes import FloatArray
+from da_kd.detections import BoolArray, Detections, DetectionTable, Int32, State, Vocabulary
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.recipe import Fuse, Teacher
 from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
-from da_kd.stages.fuse.merge import Merged, Voice, merge
+from da_kd.stages.fuse.merge import MergedPool, Panel, join, merge_pool
+from da_kd.stages.fuse.pool import pour, read_by, slices
 
-_JOIN = 0.7  # overlap from which two boxes of one teacher are one object after its classes were joined
+Int8 = npt.NDArray[np.int8]
 
 
 def run(
@@ -68,18 +72,20 @@ def fuse(
     first = tables[0]
     if any(table.key != first.key for table in tables):
         raise DataError("The teachers' predictions are of different images; run *predict* for all of them again.")
-    merged: dict[str, Merged] = {}
-    searched = np.zeros((len(first), len(vocabulary)), bool)
-    for index, key in job.track(list(enumerate(first.key)), "merging", unit="images"):
-        voices = [
-            Voice(maps[teacher.name].apply(table.at(index), _JOIN), maps[teacher.name].able, teacher.weight)
-            for teacher, table in zip(teachers, tables, strict=True)
-            if table.searched[index].any()
-        ]
-        if voices:
-            merged[key] = _all_teachers(merge(vocabulary, voices, config.method, config.iou), tables, index)
-            searched[index] = np.any([voice.able for voice in voices], axis=0)
-    return _table(first, merged, searched, config, vocabulary, tuple(teacher.name for teacher in teachers))
+    ordered = [maps[teacher.name] for teacher in teachers]
+    knows, read = np.array([item.able for item in ordered], bool), read_by(tables)
+    weight = np.array(
+        [[teacher.class_weights.get(name, teacher.weight) for name in vocabulary] for teacher in teachers]
+    )
+    parts: list[MergedPool] = []
+    for images in slices(tables):
+        job.progress("merging", images.start, len(first), "images")
+        job.check()
+        panel, boxes = Panel(knows, weight, read[images]), pour(tables, ordered, images)
+        merged = merge_pool(panel, boxes, config.method, config.iou, config.repeats)
+        parts.append(dataclasses.replace(merged, image=merged.image + images.start))
+    job.progress("merging", len(first), len(first), "images")
+    return _table(first, read, read @ knows, parts, config, tuple(teacher.name for teacher in teachers), vocabulary)
 
 
 def thresholds(given: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, float]:
@@ -87,50 +93,55 @@ def thresholds(given: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, 
     return {name: given.get(name, given["default"]) for name in vocabulary}
 
 
-def states(boxes: Detections, config: Fuse) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+def states(boxes: Detections, config: Fuse) -> Int8:
     """Return the (N,) int8 state of every box: kept at or above ``keep``, dropped below ``drop``, else uncertain."""
-    keep = np.array(list(thresholds(config.keep, boxes.vocabulary).values()), np.float32)[boxes.label]
-    drop = np.array(list(thresholds(config.drop, boxes.vocabulary).values()), np.float32)[boxes.label]
-    state = np.where(boxes.score >= keep, State.KEPT, np.where(boxes.score < drop, State.DROPPED, State.UNCERTAIN))
+    return _states(boxes.score, boxes.label, boxes.vocabulary, config)
+
+
+def _states(score: FloatArray, label: Int32, vocabulary: Vocabulary, config: Fuse) -> Int8:
+    keep = np.array(list(thresholds(config.keep, vocabulary).values()), np.float32)[label]
+    drop = np.array(list(thresholds(config.drop, vocabulary).values()), np.float32)[label]
+    state = np.where(score >= keep, State.KEPT, np.where(score < drop, State.DROPPED, State.UNCERTAIN))
     return state.astype(np.int8)
 
 
-def _all_teachers(merged: Merged, tables: Sequence[DetectionTable], index: int) -> Merged:
-    """Return the merged boxes with a column for every teacher, also those that could not read the image."""
-    spoke = [bool(table.searched[index].any()) for table in tables]
-    if all(spoke):
-        return merged
-    said = np.full((len(merged.boxes), len(tables)), np.nan, np.float32)
-    said[:, np.flatnonzero(spoke)] = merged.teacher_score
-    return Merged(merged.boxes, merged.agreement, said)
+def _alone(state: Int8, merged: MergedPool, rule: str) -> Int8:
+    """Return the states after the rule for boxes that one of several able teachers saw."""
+    lonely = (merged.able > 1) & (merged.saw == 1)
+    if rule == "drop":
+        return np.where(lonely, np.int8(State.DROPPED), state)
+    if rule == "demote":
+        return np.where(lonely & (state == State.KEPT), np.int8(State.UNCERTAIN), state)
+    return state
 
 
 def _table(
     first: DetectionTable,
-    merged: Mapping[str, Merged],
-    searched: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
+    read: BoolArray,
+    searched: BoolArray,
+    parts: Sequence[MergedPool],
     config: Fuse,
-    vocabulary: Vocabulary,
     names: tuple[str, ...],
+    vocabulary: Vocabulary,
 ) -> DetectionTable:
     """Return the table of all images' merged boxes."""
-    import dataclasses
-
-    records = [
-        ImageRecord(
-            key, first.sha[i], int(first.size[i, 0]), int(first.size[i, 1]), "" if key in merged else first.reason[i]
-        )
-        for i, key in enumerate(first.key)
-    ]
-    found = {key: item.boxes for key, item in merged.items()}
-    state = {key: states(item.boxes, config) for key, item in merged.items()}
-    table = table_of(vocabulary, records, found, state=state)
-    parts = list(merged.values())
-    empty = np.zeros((0, len(names)), np.float32)
-    return dataclasses.replace(
-        table,
+    anybody = (read.sum(axis=1) > 0).tolist()
+    merged = join(parts, len(names))
+    state = _states(merged.score, merged.label, vocabulary, config)
+    return DetectionTable(
+        vocabulary=vocabulary,
+        key=first.key,
+        sha=first.sha,
+        size=first.size,
+        reason=tuple("" if good else reason for good, reason in zip(anybody, first.reason, strict=True)),
         searched=searched,
-        agreement=np.concatenate([np.zeros(0, np.float32), *(part.agreement for part in parts)]),
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(merged.image, minlength=len(first)))]).astype(np.int64),
+        xyxy=merged.xyxy,
+        score=merged.score,
+        label=merged.label,
+        state=_alone(state, merged, config.lonely),
+        agreement=merged.agreement,
+        protected=np.zeros(len(merged.score), bool),
         teachers=names,
-        teacher_score=np.concatenate([empty, *(part.teacher_score for part in parts)]),
+        teacher_score=merged.teacher_score,
     )

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from da_kd.boxes import nms
+from da_kd.boxes import IntArray
 from da_kd.data.classes import REST, map_classes
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import DataError
+from da_kd.stages.fuse.lockstep import Rows, homes
+from da_kd.stages.fuse.pairs import Doubles
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,42 @@ class ClassMap:
         """The source classes that go nowhere."""
         return tuple(name for name, position in zip(self.source, self.index, strict=True) if position < 0)
 
+    @property
+    def joined(self) -> tuple[bool, ...]:
+        """For each target class, whether several of the teacher's go into it."""
+        return tuple(self.index.count(position) > 1 for position in range(len(self.target)))
+
     def apply(self, found: Detections, overlap: float) -> Detections:
-        """Return the boxes in the target's vocabulary; where classes were joined, duplicates are suppressed."""
-        label = np.array(self.index, np.int32)[found.label] if len(found) else found.label
-        keep = label >= 0
-        mapped = Detections(self.target, found.xyxy[keep], found.score[keep], label[keep])
-        joined = len({i for i in self.index if i >= 0}) < sum(i >= 0 for i in self.index)
-        return mapped.pick(nms(mapped.xyxy, mapped.score, mapped.label, overlap)) if joined else mapped
+        """Return one image's boxes in the target's vocabulary; where classes were joined, duplicates are suppressed."""
+        image = np.zeros(len(found), np.int64)
+        rows, label = self.map_rows(
+            found.xyxy.astype(np.float64), found.score.astype(np.float64), found.label, image, overlap
+        )
+        return Detections(self.target, found.xyxy[rows], found.score[rows], label.astype(np.int32))
+
+    def map_rows(
+        self, xyxy: Doubles, score: Doubles, label: npt.NDArray[np.integer], image: IntArray, overlap: float
+    ) -> tuple[IntArray, IntArray]:
+        """Map N boxes of many images at once.
+
+        Args:
+            xyxy: (N, 4) boxes.
+            score: (N,) scores.
+            label: (N,) labels in the source's vocabulary.
+            image: (N,) a number for the image each lies in.
+            overlap: the IoU above which, in a class that several were joined into, the lower box of an image goes.
+
+        Returns:
+            The rows that stay, rising, and their labels in the target's vocabulary.
+        """
+        target = np.array(self.index, np.int64)[label]
+        stays = target >= 0
+        joined = np.flatnonzero(stays & np.array([*self.joined, False])[target])
+        if len(joined):
+            group = image[joined] * len(self.target) + target[joined]
+            home, _ = homes(Rows(xyxy[joined], score[joined], group, np.zeros_like(group)), "nms", overlap)
+            stays[joined] = home == np.arange(len(joined))
+        return np.flatnonzero(stays), target[stays]
 
 
 def class_map(teacher: str, source: Vocabulary, target: Vocabulary, given: Mapping[str, str | None]) -> ClassMap:

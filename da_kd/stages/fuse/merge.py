@@ -1,20 +1,35 @@
-"""Merges what several teachers say of one image into one set of boxes. Pure; knows no file and no threshold of a class.
+"""Merges what several teachers say of many images into one set of boxes. Pure; knows no file and no class's threshold.
 
-Weighted boxes fusion follows Solovyev, Wang and Gabruseva, *Weighted boxes fusion: Ensembling boxes from different
-object detection models* (2021): overlapping boxes of a class become their mean, weighted by score and teacher.
+Boxes of different classes, or of different images, never meet. What is one object is decided in ``lockstep``; here are
+the numbers that come of it: the merged box, its score, who saw it and who could have.
+
+Where this differs on purpose from the package ensemble_boxes, whose weighted boxes fusion it otherwise equals:
+
+- A merged score counts the teachers *able* to see the class (and to read the image), not all there are.
+- ``repeats="best"`` (the default) counts a teacher that says one object twice once, with its best score. The package
+  takes the mean over all boxes of a cluster, so that a teacher's second, lower box both lowers its own score and stands
+  in for another teacher's silence. ``repeats="all"`` is the package's rule.
+- Where only one teacher is able there is nothing to average, and ``wbf`` suppresses duplicates as ``nms`` does.
+- Scores never exceed 1, and equally loud boxes are taken by place, not row. A box without area is no error and is for
+  itself (but ``pool`` leaves it out).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from da_kd.boxes import FloatArray, IntArray, iou, nms
+from da_kd.boxes import FloatArray, IntArray
 from da_kd.detections import Detections, Vocabulary
+from da_kd.stages.fuse.lockstep import TINY, Method, Rows, homes
+from da_kd.stages.fuse.pairs import Bools, Doubles, ranked
+
+Repeats = Literal["best", "all"]
+_FLOOR = 0.001  # a score that ``soft_nms`` pushed below this is no detection (Bodla et al. use the same)
 
 
 @dataclass(frozen=True)
@@ -24,12 +39,12 @@ class Voice:
     Attributes:
         found: its boxes.
         able: for each class, whether the teacher knows it.
-        weight: how much it counts.
+        weight: how much it counts; one number, or one a class.
     """
 
     found: Detections
     able: Sequence[bool]
-    weight: float = 1.0
+    weight: float | Sequence[float] = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,7 @@ class Merged:
     """Merged boxes of one image.
 
     Attributes:
-        boxes: N boxes.
+        boxes: N boxes, the best score first.
         agreement: (N,) float32 in (0, 1], the share of the able teachers that saw each.
         teacher_score: (N, T) float32, each teacher's best score for it, NaN where it saw nothing.
     """
@@ -47,92 +62,203 @@ class Merged:
     teacher_score: FloatArray
 
 
-def merge(vocabulary: Vocabulary, voices: Sequence[Voice], method: Literal["wbf", "nms"], overlap: float) -> Merged:
-    """Merge the voices of T teachers about one image; boxes of different classes never meet.
+@dataclass(frozen=True)
+class Panel:
+    """T teachers, what they know of C classes, and which of I images they could read.
 
-    With ``wbf`` a merged score is the weighted mean over all teachers *able* to see the class, so that a teacher that
-    knows the class and stays silent lowers it, and one that does not know it has no say. Where only one teacher is able
-    there is nothing to average, and duplicates are suppressed instead.
+    Attributes:
+        knows: (T, C) bool.
+        weight: (T, C) float64 > 0, how much each counts.
+        read: (I, T) bool.
     """
-    parts = [_merge_class(label, voices, method, overlap) for label in range(len(vocabulary))]
-    xyxy, score, teacher_score = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    label = np.repeat(np.arange(len(vocabulary), dtype=np.int32), [len(part[1]) for part in parts])
-    able = np.array([sum(voice.able[c] for voice in voices) for c in range(len(vocabulary))])
-    agreement = (~np.isnan(teacher_score)).sum(axis=1) / np.maximum(able[label], 1)
-    order = np.argsort(-score, kind="stable")
-    boxes = Detections(vocabulary, xyxy[order], np.clip(score[order], 0, 1), label[order])
-    return Merged(boxes, agreement[order].astype(np.float32), teacher_score[order].astype(np.float32))
+
+    knows: Bools
+    weight: Doubles
+    read: Bools
 
 
-Doubles = npt.NDArray[np.float64]
-_Part = tuple[Doubles, Doubles, Doubles]
+@dataclass(frozen=True)
+class Pool:
+    """N boxes that the teachers of a panel found in its images, in any order.
+
+    Attributes:
+        xyxy: (N, 4) pixels.
+        score: (N,) in [0, 1].
+        image: (N,) index into the panel's images.
+        label: (N,) index into the classes.
+        owner: (N,) index into the teachers.
+    """
+
+    xyxy: Doubles
+    score: Doubles
+    image: IntArray
+    label: IntArray
+    owner: IntArray
 
 
-def _merge_class(label: int, voices: Sequence[Voice], method: str, overlap: float) -> _Part:
-    """Return (xyxy, score, teacher_score) of the merged boxes of one class."""
-    rows = [np.flatnonzero(voice.found.label == label) for voice in voices]
-    xyxy = np.concatenate([voice.found.xyxy[row] for voice, row in zip(voices, rows, strict=True)]).astype(np.float64)
-    score = np.concatenate([voice.found.score[row] for voice, row in zip(voices, rows, strict=True)]).astype(np.float64)
-    owner = np.repeat(np.arange(len(voices)), [len(row) for row in rows])
-    able = [position for position, voice in enumerate(voices) if voice.able[label]]
-    if method == "nms" or len(able) == 1:
-        groups = _nms_groups(xyxy, score, overlap)
-        return _best(xyxy, score, owner, groups, len(voices))
-    weight = np.array([voice.weight for voice in voices])
-    return _weighted_boxes_fusion(xyxy, score, owner, weight, able, overlap)
+@dataclass(frozen=True)
+class MergedPool:
+    """M merged boxes of many images, by image, the best score first.
+
+    Attributes:
+        xyxy: (M, 4) float32 pixels.
+        score: (M,) float32 in [0, 1].
+        image: (M,) int64, never falling.
+        label: (M,) int32.
+        able: (M,) int64, how many teachers could have seen each.
+        teacher_score: (M, T) float32, each teacher's best score for it, NaN where it saw nothing.
+    """
+
+    xyxy: FloatArray
+    score: FloatArray
+    image: IntArray
+    label: np.ndarray[tuple[int], np.dtype[np.int32]]
+    able: IntArray
+    teacher_score: FloatArray
+
+    @property
+    def saw(self) -> IntArray:
+        """(M,) int64: how many teachers saw each box."""
+        saw: IntArray = (~np.isnan(self.teacher_score)).sum(axis=1)
+        return saw
+
+    @property
+    def agreement(self) -> FloatArray:
+        """(M,) float32 in (0, 1]: the share of the able teachers that saw each box."""
+        return (self.saw / np.maximum(self.able, 1)).astype(np.float32)
 
 
-def _nms_groups(xyxy: Doubles, score: Doubles, overlap: float) -> list[IntArray]:
-    """Return, for each box that survives suppression, the rows of the boxes it stands for, itself first."""
-    kept = nms(xyxy.astype(np.float32), score.astype(np.float32), np.zeros(len(score), np.int32), overlap)
-    overlaps = iou(xyxy[kept], xyxy)
-    home = overlaps.argmax(axis=0) if len(kept) else np.zeros(0, np.int64)
-    home[kept] = np.arange(len(kept))  # also a box without area, or a duplicate where all are kept, stands for itself
-    return [np.concatenate([[row], np.setdiff1d(np.flatnonzero(home == i), [row])]) for i, row in enumerate(kept)]
+def join(parts: Sequence[MergedPool], teachers: int) -> MergedPool:
+    """Return the parts, of T teachers and whose ``image`` counts through, one after the other as one."""
+    nothing = MergedPool(
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.float32),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int64),
+        np.zeros((0, teachers), np.float32),
+    )
+    names = [field.name for field in dataclasses.fields(MergedPool)]
+    return MergedPool(*(np.concatenate([getattr(part, name) for part in (nothing, *parts)]) for name in names))
 
 
-def _best(
-    xyxy: Doubles,
-    score: Doubles,
-    owner: IntArray,
-    groups: list[IntArray],
-    teachers: int,
-) -> _Part:
-    """Return each group's first box, and what every teacher said within the group."""
-    first = np.array([group[0] for group in groups], dtype=np.int64)
-    said = np.full((len(groups), teachers), np.nan)
-    for index, group in enumerate(groups):
-        for row in group:
-            said[index, owner[row]] = np.fmax(said[index, owner[row]], score[row])
-    return xyxy[first].reshape(-1, 4), score[first], said
+def merge(
+    vocabulary: Vocabulary, voices: Sequence[Voice], method: Method, overlap: float, repeats: Repeats = "best"
+) -> Merged:
+    """Merge the voices of T teachers about one image; see :func:`merge_pool`."""
+    classes, found = len(vocabulary), [voice.found for voice in voices]
+    owner = np.repeat(np.arange(len(voices)), [len(item) for item in found])
+    panel = Panel(
+        np.array([voice.able for voice in voices], bool),
+        np.array([np.broadcast_to(np.asarray(voice.weight, np.float64), classes) for voice in voices]),
+        np.ones((1, len(voices)), bool),
+    )
+    pool = Pool(
+        np.concatenate([item.xyxy for item in found]).astype(np.float64),
+        np.concatenate([item.score for item in found]).astype(np.float64),
+        np.zeros(len(owner), np.int64),
+        np.concatenate([item.label for item in found]).astype(np.int64),
+        owner,
+    )
+    merged = merge_pool(panel, pool, method, overlap, repeats)
+    boxes = Detections(vocabulary, merged.xyxy, merged.score, merged.label)
+    return Merged(boxes, merged.agreement, merged.teacher_score)
 
 
-def _weighted_boxes_fusion(
-    xyxy: Doubles,
-    score: Doubles,
-    owner: IntArray,
-    weight: Doubles,
-    able: Sequence[int],
-    overlap: float,
-) -> _Part:
-    """Return the fused boxes of one class; rows join the cluster they overlap most, best rows first."""
-    clusters: list[list[int]] = []
-    fused = np.zeros((len(score), 4))
-    voice = score * weight[owner]
-    for row in np.argsort(-voice, kind="stable"):
-        near = iou(xyxy[row : row + 1], fused[: len(clusters)])[0]
-        best = int(near.argmax()) if clusters else -1
-        if best >= 0 and near[best] > overlap:
-            clusters[best].append(int(row))
-        else:
-            clusters.append([int(row)])
-            best = len(clusters) - 1
-        members = clusters[best]
-        fused[best] = np.average(xyxy[members], axis=0, weights=np.maximum(voice[members], 1e-12))
-    said = np.full((len(clusters), len(weight)), np.nan)
-    for index, members in enumerate(clusters):
-        for row in members:
-            said[index, owner[row]] = np.fmax(said[index, owner[row]], score[row])
-    total = weight[list(able)].sum()
-    mean = np.nansum(np.where(np.isnan(said), 0.0, said) * weight, axis=1) / total
-    return fused[: len(clusters)], mean, said
+def merge_pool(panel: Panel, pool: Pool, method: Method, overlap: float, repeats: Repeats = "best") -> MergedPool:
+    """Merge the boxes of many images at once.
+
+    Args:
+        panel: the teachers.
+        pool: their boxes.
+        method: what becomes of boxes of a class that overlap by more than ``overlap``. ``wbf`` takes their mean,
+            weighted by score and teacher, with the weighted mean of the able teachers' scores, so that a teacher that
+            knows the class and stays silent lowers it, and one that does not know it has no say. ``nms`` takes the best
+            box as it is; ``nmm`` the rectangle around all of them, with the best score; ``soft_nms`` the best box, and
+            lowers the scores of those it overlaps (see ``lockstep``). The best is that with the highest score times
+            weight.
+        overlap: an IoU in [0, 1].
+        repeats: for ``wbf``: whether a teacher's ``best`` box of a cluster counts, or the mean over ``all`` boxes.
+    """
+    weight = panel.weight[pool.owner, pool.label]
+    rows = Rows(pool.xyxy, pool.score * weight, pool.image * panel.knows.shape[1] + pool.label, pool.owner)
+    alone = _able(panel, pool.image, pool.label).sum(axis=1) == 1
+    home, left = _homes(rows, alone, method, overlap)
+    begins = home == np.arange(len(home))
+    seed, cluster = np.flatnonzero(begins), (np.cumsum(begins) - 1)[home]
+    said = _said(pool, cluster, (len(seed), len(panel.knows)))
+    able = _able(panel, pool.image[seed], pool.label[seed])
+    image, label, xyxy, score = pool.image[seed], pool.label[seed], pool.xyxy[seed], pool.score[seed] * left[seed]
+    if method == "nmm":
+        xyxy = _around(pool.xyxy, cluster, len(seed))
+    if method == "wbf":
+        mean, share = ~alone[seed], able * panel.weight[:, label].T
+        xyxy = np.where(mean[:, None], _centre(rows, cluster, xyxy), xyxy)
+        heard = _mean_of_best(said, share) if repeats == "best" else _mean_of_all(rows, cluster, share, able)
+        score = np.where(mean, heard, score)
+    keep = np.flatnonzero((score >= _FLOOR) | (left[seed] == 1))
+    order = keep[ranked(image[keep], score[keep], (label[keep], *xyxy[keep].T))]
+    return MergedPool(
+        xyxy[order].astype(np.float32),
+        np.clip(score[order], 0, 1).astype(np.float32),
+        image[order],
+        label[order].astype(np.int32),
+        able[order].sum(axis=1),
+        said[order].astype(np.float32),
+    )
+
+
+def _able(panel: Panel, image: IntArray, label: IntArray) -> Bools:
+    """Return (N, T) which teachers could have seen a box of each image and class."""
+    able: Bools = panel.read[image] & panel.knows[:, label].T
+    return able
+
+
+def _homes(rows: Rows, alone: Bools, method: Method, overlap: float) -> tuple[IntArray, Doubles]:
+    """Return each row's home and what is left of its score; ``wbf`` with nobody to agree with only suppresses."""
+    if method != "wbf":
+        return homes(rows, method, overlap)
+    home = np.empty(len(alone), np.int64)
+    parts: tuple[tuple[Bools, Method], ...] = ((alone, "nms"), (~alone, "wbf"))
+    for some, how in parts:
+        index = np.flatnonzero(some)
+        home[index] = index[homes(rows.pick(index), how, overlap)[0]]
+    return home, np.ones(len(home))
+
+
+def _said(pool: Pool, cluster: IntArray, shape: tuple[int, int]) -> Doubles:
+    """Return (M, T) each teacher's best score in each cluster, NaN where it has no box there."""
+    best = np.full(shape[0] * shape[1], -1.0)
+    np.maximum.at(best, cluster * shape[1] + pool.owner, pool.score)
+    return np.where(best < 0, np.nan, best).reshape(shape)
+
+
+def _around(xyxy: Doubles, cluster: IntArray, count: int) -> Doubles:
+    """Return the (count, 4) smallest boxes that hold all boxes of each cluster."""
+    around = np.full((count, 4), np.inf)
+    around[:, 2:] = -np.inf
+    for side, least in enumerate((np.minimum, np.minimum, np.maximum, np.maximum)):
+        least.at(around[:, side], cluster, xyxy[:, side])
+    return around
+
+
+def _centre(rows: Rows, cluster: IntArray, seed: Doubles) -> Doubles:
+    """Return each cluster's mean box, weighted by voice, summed as distances from the (M, 4) boxes they began with."""
+    voice = np.maximum(rows.voice, TINY)
+    total = np.bincount(cluster, voice, len(seed))
+    away = (rows.xyxy - seed[cluster]) * voice[:, None]
+    return seed + np.stack([np.bincount(cluster, side, len(seed)) / total for side in away.T], axis=1)
+
+
+def _mean_of_best(said: Doubles, share: Doubles) -> Doubles:
+    """Return the mean of the teachers' best scores, those that are silent with 0, weighted by (M, T) ``share``."""
+    mean: Doubles = (np.nan_to_num(said) * share).sum(axis=1) / share.sum(axis=1)
+    return mean
+
+
+def _mean_of_all(rows: Rows, cluster: IntArray, share: Doubles, able: Bools) -> Doubles:
+    """Return the mean voice of all boxes of a cluster, lowered for what is missing (ensemble_boxes' ``avg``)."""
+    size = np.bincount(cluster, minlength=len(share))
+    mean = np.bincount(cluster, rows.voice, len(share)) / size
+    scaled: Doubles = mean * np.minimum(able.sum(axis=1), size) / share.sum(axis=1)
+    return scaled

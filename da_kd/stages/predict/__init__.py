@@ -23,7 +23,7 @@ def run(name: str, teacher: Teacher, config: Predict, images: ImageSet, device: 
     Raises:
         DataError: more than ``config.max_bad`` of the images cannot be read.
     """
-    _refuse_too_many(images.table, config)
+    refuse_unreadable(images.table, config)
     folder = out / "shards"
     folder.mkdir(exist_ok=True)
     count = len(images.table)
@@ -38,7 +38,7 @@ def run(name: str, teacher: Teacher, config: Predict, images: ImageSet, device: 
                 part = images.take(range(start, min(start + config.shard, count)))
                 predict_images(predictor, part, name, config.batch, job, name, start, count).write(path)
     said = read_predictions(out)
-    _refuse_too_many(said, config)
+    refuse_unreadable(said, config)
     if bad := _unreadable(said):
         example = f"{bad[0][0]}: {bad[0][1]}"
         job.warn(f"{len(bad)} of {len(said)} target images were skipped, e.g. {example}; the report lists them.")
@@ -54,7 +54,12 @@ def _unreadable(table: DetectionTable) -> list[tuple[str, str]]:
     return [(key, reason) for key, reason in zip(table.key, table.reason, strict=True) if reason]
 
 
-def _refuse_too_many(table: DetectionTable, config: Predict) -> None:
+def refuse_unreadable(table: DetectionTable, config: Predict) -> None:
+    """Raise where more than ``config.max_bad`` of the images cannot be read.
+
+    Raises:
+        DataError: with the count and an example.
+    """
     bad = _unreadable(table)
     if len(bad) > config.max_bad * len(table):
         raise DataError(

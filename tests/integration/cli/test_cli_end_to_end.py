@@ -16,8 +16,6 @@ from da_kd.data import ScanCache, load_images
 from da_kd.events import Job
 from da_kd.recipe import Images
 
-pytestmark = pytest.mark.integration
-
 RECIPE = """\
 schema: 1
 name: tiny

@@ -20,8 +20,6 @@ RECIPE = Path(__file__).parents[3] / "recipes" / "demo-tiny.yaml"
 ROWS = ["source_only", "teacher:tiny", "student", "finetuned", "oracle"]
 FIGURES = {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "per_class"}
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def copy(finished: RunResult, tmp_path: Path) -> Path:

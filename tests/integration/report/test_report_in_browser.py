@@ -13,8 +13,6 @@ from da_kd.detections import Detections, DetectionTable, ImageRecord, State, tab
 from da_kd.events import Job
 from da_kd.stages.report import ReportFacts, write_report
 
-pytestmark = pytest.mark.integration
-
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]

@@ -25,8 +25,6 @@ from da_kd.stages.review import dataset as datasets
 from da_kd.stages.review import journal, mongod
 from da_kd.stages.review.room import open_room
 
-pytestmark = pytest.mark.integration
-
 AUTO = Review(mode="auto", accept=Accept(score=0.75))
 HUMAN = Review(mode="human")
 

@@ -15,8 +15,6 @@ from da_kd.errors import Cancelled, SetupError
 from da_kd.events import Job
 from da_kd.stages.review import mongod
 
-pytestmark = pytest.mark.integration
-
 USER = """
 import sys, time
 from pathlib import Path

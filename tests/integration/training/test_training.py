@@ -17,8 +17,6 @@ from da_kd.errors import Cancelled, DataError, RecipeError, WeightsError
 from da_kd.events import Event, Figures, Job, Progress
 from da_kd.training import adapt_batch_norm, read_result, train
 
-pytestmark = pytest.mark.integration
-
 
 def test_a_training_leaves_weights_curves_and_nothing_else(task, tmp_path: Path) -> None:
     events: list[Event] = []

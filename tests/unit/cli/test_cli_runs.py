@@ -89,3 +89,19 @@ def test_run_refuses_a_stage_it_does_not_know(da_kd, recipe):
     result = da_kd("run", recipe, "--until", "lunch")
     assert result.exit_code == 2
     assert "teach" in result.stderr and "lunch" in result.stderr
+
+
+@pytest.mark.parametrize(("mode", "taken"), [("human", True), ("skip", False), ("auto", False)])
+def test_review_says_whether_what_is_decided_is_taken(da_kd, recipe, tmp_path, monkeypatch, mode, taken):
+    from da_kd.cli import review as command
+    from da_kd.stages import review as stage
+
+    with Run(tmp_path / "runs" / "small").taken(load_recipe(recipe, [f"review.mode={mode}"]), Job()):
+        pass
+    monkeypatch.setattr(command, "_given", lambda *_: None)
+    monkeypatch.setattr(stage, "launch_app", lambda *_: None)
+    result = da_kd("review", "small")
+    assert result.exit_code == 0, result.stderr
+    said = result.stdout + result.stderr
+    assert ("da-kd resume small" in said) is taken
+    assert ("does not take what is decided" in said) is not taken

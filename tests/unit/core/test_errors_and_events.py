@@ -102,3 +102,14 @@ def test_a_job_is_named_and_heard_twice():
     assert first[0].stage == "fuse"
     with pytest.raises(Cancelled):
         job.check()
+
+
+def test_a_mistake_of_several_lines_counts_once_and_is_indented():
+    error = RecipeError(["the labels: found 2 mistakes\n  - a\n  - b", "other"], "my.yaml")
+    assert str(error).splitlines() == [
+        "my.yaml has 2 mistakes:",
+        "  - the labels: found 2 mistakes",
+        "      - a",
+        "      - b",
+        "  - other",
+    ]

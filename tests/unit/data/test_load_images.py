@@ -41,6 +41,13 @@ def test_an_unknown_class_suggests_the_nearest(cells: Path, load) -> None:
     assert "class 'platelet' of data.source is not one of the recipe's classes ['WBC', 'Platelets']" in text
     assert "did you mean 'Platelets'? map it under data.source.classes, to null to leave it out" in text
     assert "class 'dust'" in text
+    assert 'leave all others out with "*": null' in text  # as YAML has to have it
+
+
+def test_wrong_labels_name_the_set(cells: Path, load) -> None:
+    (cells / "labels/0.txt").write_text("9 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(DataError, match=r"^data\.source: The labels of .*found 1 mistake"):
+        load("WBC", "Platelets", path="cells", classes={"dust": None})
 
 
 def test_a_mapping_of_a_class_that_is_not_there(cells: Path, load) -> None:

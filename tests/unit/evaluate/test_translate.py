@@ -5,6 +5,8 @@ import pytest
 
 from da_kd.detections import Detections, ImageRecord, table_of
 from da_kd.errors import DataError
+from da_kd.events import Job, Note
+from da_kd.stages import evaluate
 from da_kd.stages.evaluate import translate
 
 OWN = ("red", "pale", "dirt")
@@ -38,3 +40,12 @@ def test_equal_names_need_no_entry_and_strange_ones_are_refused(said):
     ]
     with pytest.raises(DataError, match="did you mean 'dirt'"):
         translate(said, "model", {"dirty": "RBC"}, ("RBC",))
+
+
+def test_images_without_an_answer_are_told(said):
+    told = []
+    evaluate._tell_unanswered(said, "teacher:stored", Job(told.append))
+    (note,) = told
+    assert isinstance(note, Note) and note.level == "warning"
+    assert note.text.startswith("teacher:stored gave no answer for 1 of 3 test images")
+    assert note.text.endswith("e.g. c: no picture.")

@@ -6,7 +6,7 @@ import pytest
 from da_kd.detections import Detections, ImageRecord, State, read_table, table_of
 from da_kd.errors import DataError
 from da_kd.events import Event, Job
-from da_kd.recipe import Fuse, Teacher
+from da_kd.recipe import Fuse, Recipe, Teacher
 from da_kd.stages import fuse
 from da_kd.stages.fuse.classes import check_all_seen, class_map
 
@@ -141,3 +141,134 @@ def test_predictions_of_different_images_are_refused(said, tmp_path):
     said["two"] = said["two"].take([1, 0, 2, 3])
     with pytest.raises(DataError, match="different images"):
         fuse.run(TEACHERS, said, Fuse(), TARGET, tmp_path, Job())
+
+
+def many(count=40):
+    """Two teachers of many images; the first joins two classes, and could not read every seventh image."""
+    random = np.random.default_rng(0)
+    records = [ImageRecord(f"{i:03}.png", f"{i:x}", 64, 48) for i in range(count)]
+
+    def one(name, vocabulary, bad):
+        found = {}
+        for number, record in enumerate(records):
+            if not bad or number % bad:
+                corner = random.uniform(-8, 60, (int(random.integers(0, 30)), 2))
+                xyxy = np.concatenate([corner, corner + random.uniform(4, 30, corner.shape)], axis=1)
+                label = random.integers(0, len(vocabulary), len(corner))
+                found[record.key] = Detections(vocabulary, xyxy, random.uniform(0, 1, len(corner)), label)
+        return table_of(vocabulary, records, found, teachers=(name,))
+
+    return {"one": one("one", ("red", "pale", "dirt"), 7), "two": one("two", TARGET, 0)}
+
+
+def fused(said, config=Fuse(), turned=False, **changes):  # noqa: B008 - frozen
+    teachers = (
+        Teacher(name="one", weights="w", classes={"red": "RBC", "pale": "RBC"}),
+        Teacher(name="two", weights="w", **changes),
+    )
+    maps = {t.name: class_map(t.name, said[t.name].vocabulary, TARGET, t.classes) for t in teachers}
+    return fuse.fuse(teachers[::-1] if turned else teachers, said, maps, config, TARGET, Job())
+
+
+COLUMNS = ("offsets", "xyxy", "score", "label", "state", "agreement", "searched")
+
+
+@pytest.mark.parametrize("method", ["wbf", "nms", "soft_nms", "nmm"])
+def test_neither_the_order_of_images_and_teachers_nor_the_slices_matter(method, monkeypatch):
+    said, config = many(), Fuse(method=method, lonely="demote")
+    table = fused(said, config)
+    monkeypatch.setattr("da_kd.stages.fuse.pool._SLICE", 50)
+    order = np.random.default_rng(1).permutation(len(table))
+    again = fused({name: item.take(order) for name, item in said.items()}, config, turned=True)
+    assert again.key == tuple(table.key[i] for i in order)
+    wanted = table.take(order)
+    for name in COLUMNS:
+        assert getattr(again, name) == pytest.approx(getattr(wanted, name), abs=1e-4)
+    assert np.array_equal(again.teacher_score[:, ::-1], wanted.teacher_score, equal_nan=True)
+
+
+@pytest.mark.parametrize("method", ["wbf", "nms", "soft_nms", "nmm"])
+def test_boxes_stay_inside_the_image(method):
+    said = many()
+    assert max((item.xyxy.max(axis=0)[2:] > (64, 48)).sum() for item in said.values()) == 2
+    xyxy = fused(said, Fuse(method=method)).xyxy
+    assert (xyxy >= 0).all()
+    assert (xyxy <= (64, 48, 64, 48)).all()
+
+
+def test_an_image_of_unknown_size_cuts_nothing():
+    said = {"one": table_of(("RBC",), [ImageRecord("a", "", 0, 0)], {"a": boxes(("RBC",), (0, 0, 900, 9, 0.8, 0))})}
+    teachers = (Teacher(name="one", weights="w"),)
+    table = fuse.fuse(teachers, said, {"one": class_map("one", ("RBC",), ("RBC",), {})}, Fuse(), ("RBC",), Job())
+    assert table.xyxy.tolist() == [[0, 0, 900, 9]]
+
+
+def test_fusing_what_was_fused_changes_nothing():
+    config = Fuse(method="nms")
+    table = fused(many(), config)
+    said = {"one": table, "two": table}
+    teachers = tuple(Teacher(name=name, weights="w") for name in said)
+    maps = {name: class_map(name, TARGET, TARGET, {}) for name in said}
+    kept = table.pick_boxes(table.state == State.KEPT)
+    again = fuse.fuse(teachers, said, maps, config, TARGET, Job())
+    for name in ("offsets", "xyxy", "score", "label", "state"):
+        assert getattr(again, name) == pytest.approx(getattr(kept, name), abs=1e-4)
+    assert (again.agreement == 1).all()
+
+
+def test_duplicates_go_only_in_the_class_that_others_were_joined_into():
+    mapping = class_map("t", ("red", "pale", "WBC"), TARGET, {"red": "RBC", "pale": "RBC"})
+    assert mapping.joined == (True, False)
+    twice = [(0, 0, 10, 10, 0.5, label) for label in (0, 1, 2, 2)]
+    assert mapping.apply(boxes(mapping.source, *twice), 0.7).label.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        ("keep", [State.KEPT, State.KEPT, State.UNCERTAIN, State.DROPPED]),
+        ("demote", [State.KEPT, State.UNCERTAIN, State.UNCERTAIN, State.DROPPED]),
+        ("drop", [State.KEPT, State.DROPPED, State.DROPPED, State.DROPPED]),
+    ],
+)
+def test_a_box_that_one_of_several_able_teachers_saw_goes_by_its_own_rule(rule, wanted):
+    record = [ImageRecord("a", "", 99, 99)]
+    rows = [(0, 0, 10, 10, 0.9, 0), (30, 0, 40, 10, 0.8, 0), (60, 0, 70, 10, 0.3, 0), (80, 0, 90, 10, 0.05, 0)]
+    said = {
+        "one": table_of(TARGET, record, {"a": boxes(TARGET, *rows)}),
+        "two": table_of(("RBC",), record, {"a": boxes(("RBC",), rows[0])}),
+    }
+    said["one"] = table_of(TARGET, record, {"a": boxes(TARGET, *rows, (0, 50, 9, 60, 0.7, 1))})
+    teachers = tuple(Teacher(name=name, weights="w") for name in said)
+    maps = {name: class_map(name, said[name].vocabulary, TARGET, {}) for name in said}
+    table = fuse.fuse(teachers, said, maps, Fuse(method="nms", lonely=rule), TARGET, Job())
+    red = table.label == 0
+    assert table.state[red].tolist() == wanted
+    assert table.state[~red].tolist() == [State.KEPT]  # nobody else could have seen a WBC
+
+
+def test_a_teacher_can_weigh_more_in_one_class():
+    record = [ImageRecord("a", "", 99, 99)]
+    rows = [(0, 0, 10, 10, 0.8, 0), (30, 0, 40, 10, 0.8, 1)]
+    said = {
+        "one": table_of(TARGET, record, {"a": boxes(TARGET)}),
+        "two": table_of(TARGET, record, {"a": boxes(TARGET, *rows)}),
+    }
+    teachers = (Teacher(name="one", weights="w"), Teacher(name="two", weights="w", class_weights={"WBC": 3}))
+    maps = {name: class_map(name, TARGET, TARGET, {}) for name in said}
+    table = fuse.fuse(teachers, said, maps, Fuse(), TARGET, Job())
+    assert table.label.tolist() == [1, 0]
+    assert table.score.tolist() == pytest.approx([0.6, 0.4])
+
+
+def test_no_image_at_all_is_an_empty_table():
+    said = {name: item.take([]) for name, item in many(3).items()}
+    table = fused(said)
+    assert (len(table), len(table.xyxy), table.searched.shape) == (0, 0, (0, 2))
+
+
+def test_a_weight_for_a_class_the_recipe_does_not_have_is_a_mistake():
+    teacher = {"name": "one", "weights": "w", "class_weights": {"WBCs": 2}}
+    recipe = {"name": "r", "classes": ["RBC", "WBC"], "data": {"target": {"path": "x"}}, "teachers": [teacher]}
+    with pytest.raises(ValueError, match=r"teachers\.one\.class_weights: .*found 'WBCs'"):
+        Recipe.model_validate({"schema": 1, **recipe})

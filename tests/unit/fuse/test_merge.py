@@ -174,3 +174,57 @@ def test_the_other_method_leaves_no_overlap(said, overlap):
     boxes = merge(AB, said, "nms", overlap).boxes
     close = iou(boxes.xyxy, boxes.xyxy) * (boxes.label[:, None] == boxes.label[None, :])
     assert (close[~np.eye(len(boxes), dtype=bool)] <= overlap + 1e-6).all()
+
+
+def test_merging_draws_a_rectangle_around_all_and_keeps_the_best_score():
+    said = [says((0, 0, 10, 10, 0.8, 0), (30, 0, 40, 10, 0.3, 0)), says((2, 1, 12, 11, 0.6, 0))]
+    merged = merge(AB, said, "nmm", 0.5)
+    assert merged.boxes.xyxy.tolist() == [[0, 0, 12, 11], [30, 0, 40, 10]]
+    assert merged.boxes.score.tolist() == pytest.approx([0.8, 0.3])
+    assert merged.agreement.tolist() == [1, 0.5]
+
+
+def test_soft_suppression_lowers_what_one_teacher_says_twice():
+    one = says((0, 0, 10, 10, 0.8, 0), (2, 0, 12, 10, 0.6, 0), (9, 0, 19, 10, 0.5, 0))
+    merged = merge(AB, [one], "soft_nms", 0.5)  # the first two overlap by 8 / 12, the third one nothing by much
+    assert merged.boxes.score.tolist() == pytest.approx([0.8, 0.5, 0.6 * 4 / 12])
+    assert merged.teacher_score[:, 0].tolist() == pytest.approx([0.8, 0.5, 0.6])  # what it said stays
+
+
+def test_soft_suppression_takes_another_teachers_nearest_box_for_the_same_object():
+    two = says((1, 0, 11, 10, 0.7, 0), (2, 0, 12, 10, 0.6, 0))
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0)), two], "soft_nms", 0.5)
+    assert merged.boxes.xyxy[:, 0].tolist() == [0, 2]
+    assert merged.boxes.score.tolist() == pytest.approx([0.8, 0.6 * 4 / 12])
+    assert merged.agreement.tolist() == [1, 0.5]
+    assert merged.teacher_score[0].tolist() == pytest.approx([0.8, 0.7])
+
+
+def test_soft_suppression_leaves_nothing_of_an_exact_repeat():
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0), (0, 0, 10, 10, 0.6, 0))], "soft_nms", 0.5)
+    assert merged.boxes.score.tolist() == pytest.approx([0.8])
+
+
+@pytest.mark.parametrize("method", ["nms", "nmm", "soft_nms"])
+def test_of_two_boxes_the_weightier_is_the_better(method):
+    merged = merge(AB, [says((0, 0, 10, 10, 0.8, 0)), says((1, 0, 11, 10, 0.5, 0), weight=2)], method, 0.5)
+    assert merged.boxes.score.tolist() == pytest.approx([0.5])
+
+
+def test_a_weight_can_differ_by_class():
+    both = [(0, 0, 10, 10, 0.8, 0), (0, 0, 10, 10, 0.8, 1)]
+    merged = merge(AB, [says(*both, weight=(3.0, 1.0)), says()], "wbf", 0.5)
+    assert merged.boxes.label.tolist() == [0, 1]
+    assert merged.boxes.score.tolist() == pytest.approx([0.6, 0.4])
+
+
+def test_all_boxes_of_a_cluster_count_where_repeats_are_to():
+    twice = says((0, 0, 10, 10, 0.8, 0), (0, 0, 10, 10, 0.2, 0))
+    assert merge(AB, [twice, says()], "wbf", 0.5, "all").boxes.score.tolist() == pytest.approx([0.5])
+    assert merge(AB, [twice, says(able=(False, True))], "wbf", 0.5, "all").boxes.score.tolist() == pytest.approx([0.8])
+
+
+def test_equally_loud_boxes_are_taken_by_place_not_by_row():
+    rows = [(3, 0, 13, 10, 0.5, 0), (0, 0, 10, 10, 0.5, 0)]
+    for order in (rows, rows[::-1]):
+        assert merge(AB, [says(*order)], "nms", 0.5).boxes.xyxy[:, 0].tolist() == [0]

@@ -6,7 +6,7 @@ import pytest
 
 import da_kd
 from da_kd.detections import State, read_table
-from da_kd.errors import Cancelled, DataError, InputError
+from da_kd.errors import Cancelled, DataError, InputError, RecipeError
 from da_kd.events import Event, Job, Progress, StageDone, StageStarted
 from da_kd.pipeline import Run, plan, resume
 
@@ -105,7 +105,7 @@ def test_a_failed_run_says_why(lean, world, tmp_path):
     with pytest.raises(DataError, match="unreadable"):
         da_kd.run(lean(), tmp_path / "runs" / "first")
     state = Run(tmp_path / "runs" / "first").state()
-    assert (state.state, state.stage) == ("failed", "predict")
+    assert (state.state, state.stage) == ("failed", "data")
     assert "found 4 of 4" in state.message
     assert state.ended >= state.started
 
@@ -120,3 +120,17 @@ def test_a_stage_that_does_not_exist_is_refused(lean, tmp_path):
         resume(folder, until="train")
     with pytest.raises(InputError, match="there is none"):
         resume(tmp_path / "nowhere")
+
+
+def test_what_would_end_a_later_training_is_told_before_the_first_step(lean, tmp_path):
+    wrong = lean("distill.args={moasic: 1}")
+    with pytest.raises(RecipeError, match=r"distill\.args: 'moasic'"):
+        da_kd.run(wrong, tmp_path / "runs" / "first")
+    assert not list((tmp_path / "runs").glob("store/*/*/output.json"))
+    da_kd.run(wrong, tmp_path / "runs" / "first", until="fuse")
+
+
+def test_a_class_that_no_source_label_teaches_is_refused(recipe, tmp_path):
+    changes = ("classes=[RBC, WBC, Dog]", "teachers=[{name: own, architecture: {imgsz: 64}}]")
+    with pytest.raises(DataError, match=r"data\.source: expected labels for every class .* found none for 'Dog'"):
+        da_kd.run(recipe(*changes), tmp_path / "runs" / "first")

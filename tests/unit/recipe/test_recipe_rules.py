@@ -96,3 +96,24 @@ def test_one_threshold_stands_for_all_and_one_split_for_a_list(small):
     assert recipe.fuse.keep == {"default": 0.3}
     assert recipe.fuse.drop == {"default": 0}
     assert recipe.data.test.split == ("val",)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("classes=RBC", "classes: expected a list, as in [a, b]; found the text 'RBC'"),
+        ("classes=[]", "classes: expected at least 1 item(s); found a list"),
+        ("data=3", "data: expected keys and values below it; found the number 3"),
+        ("device=gpu", "device: expected a text that matches ^(auto|cpu|cuda(:\\d+)?|mps)$; found the text 'gpu'"),
+        ("distill.lr=.inf", "distill.lr: expected a finite number; found the number inf"),
+    ],
+)
+def test_what_is_expected_is_said_without_words_of_python(problems, change, told):
+    assert problems(change) == (told,)
+
+
+def test_a_wrong_item_is_not_also_told_as_an_empty_list(problems, small):
+    del small["teachers"][1]
+    assert problems("teachers.big.weight=-1", tree=small) == (
+        "teachers.0.weight: expected greater than 0; found the number -1",
+    )

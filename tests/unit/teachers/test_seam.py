@@ -43,7 +43,7 @@ def test_built_in_adapters_come_through_the_door_of_plugins():
     assert adapter("ultralytics") is UltralyticsTeacher
     with pytest.raises(InputError, match=r"found 'ultralytic'; did you mean 'ultralytics'\?"):
         adapter("ultralytic")
-    with pytest.raises(InputError, match="installed: coco_file, ultralytics"):
+    with pytest.raises(InputError, match="installed: coco_file, onnx, torchvision, transformers, ultralytics"):
         adapter("zzz")
 
 
@@ -105,7 +105,7 @@ def test_a_device_that_is_not_there_is_refused():
     torch = pytest.importorskip("torch")
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     assert resolve_device("auto") == ("cuda:0" if gpus else "cpu")
-    with pytest.raises(SetupError, match=f"'cuda:99'; found {gpus} GPUs; use 'auto' or 'cpu'"):
+    with pytest.raises(SetupError, match=f"found 'cuda:99', and {gpus} GPUs in it; use 'auto' or 'cpu'"):
         resolve_device("cuda:99")
     if gpus:
         assert resolve_device("cuda") == "cuda:0"

@@ -1,0 +1,86 @@
+"""What is refused before anything is trained, and checkpoints that are none."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from da_kd.errors import RecipeError, WeightsError
+from da_kd.events import Job
+from da_kd.recipe import Schedule, parse_recipe
+from da_kd.teachers.ultralytics import load_detector
+from da_kd.training import train, training_problems
+
+
+def recipe(folder: Path, *changes: str):
+    tree = {
+        "name": "small",
+        "classes": ["RBC"],
+        "data": {"source": {"path": "s"}, "target": {"path": "t"}, "target_labelled": {"path": "l"}},
+        "teachers": [{"name": "big", "architecture": {"imgsz": 64}}],
+        "teach": {"steps": 4},
+        "distill": {"steps": 4},
+        "finetune": {"steps": 4},
+    }
+    return parse_recipe(tree, changes, folder)
+
+
+def test_a_right_recipe_has_no_problem(tmp_path: Path) -> None:
+    assert training_problems(recipe(tmp_path, "teach.args={mosaic: 0.5, flipud: 0.5}")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("distill.args={moasic: 1}", "distill.args: 'moasic' is not a valid"),
+        ("finetune.args={mosaic: high}", "finetune.args: 'mosaic=high' is of invalid type"),
+        ("teach.args={degrees: far}", "teach.args: 'degrees=far' is of invalid type"),
+        ("student.model=gone.pt", "student: Expected weights at"),
+        ("student.model=own.yaml", "student: expected a model YAML; "),
+        ("teachers.big.architecture.model=yolo99.yaml", "teachers.big.architecture: expected a model YAML"),
+    ],
+)
+def test_what_would_end_a_training_is_found_before(tmp_path: Path, change: str, told: str) -> None:
+    (tmp_path / "own.yaml").write_text("head: [a\n b: : c")
+    (problem,) = training_problems(recipe(tmp_path, change))
+    assert problem.startswith(told)
+
+
+def test_the_students_problems_can_wait(tmp_path: Path) -> None:
+    wrong = recipe(tmp_path, "student.model=gone.pt", "distill.args={moasic: 1}")
+    assert training_problems(wrong, student=False) == []
+
+
+def test_freezing_everything_is_a_mistake_of_the_recipe(task, tmp_path: Path) -> None:
+    assert Schedule(steps=1).freeze == 0
+    with pytest.raises(RecipeError, match="'freeze: 500' leaves no layer to train"):
+        train(task(epochs=1, freeze=500), tmp_path, Job())
+
+
+class _Harm:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self):
+        return Path.touch, (self.place,)
+
+
+def test_a_checkpoint_that_runs_code_is_refused_unread(tmp_path: Path) -> None:
+    import torch
+
+    trace, path = tmp_path / "trace", tmp_path / "harm.pt"
+    torch.save({"model": _Harm(trace)}, path)
+    with pytest.raises(WeightsError, match="was not opened, since a pickle can run code"):
+        load_detector(path)
+    path.write_bytes(pickle.dumps(_Harm(trace), protocol=2))
+    with pytest.raises(WeightsError, match="Expected an ultralytics detection checkpoint"):
+        load_detector(path)
+    assert not trace.exists()
+
+
+def test_a_damaged_checkpoint_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.pt"
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"empty, truncated or damaged\. Copy it again") as told:
+        load_detector(path)
+    assert "yolo predict" not in str(told.value)
