@@ -183,18 +183,29 @@ def _labelled(
     """Return ground truth in the recipe's classes."""
     for text in truth.warnings:
         job.warn(text)
-    targets = [mapping[name] for name in truth.vocabulary]
+    covered = classes if labelled is None else labelled
+    targets = [to if (to := mapping[name]) in covered else None for name in truth.vocabulary]
     new_label = np.array([-1 if to is None else classes.index(to) for to in targets], dtype=np.int32)
     found: dict[str, Detections] = {}
     state: dict[str, npt.NDArray[np.int8]] = {}
-    for key, (boxes, states) in truth.found().items():
+    given = truth.found()
+    for key, (boxes, states) in given.items():
         label = new_label[boxes.label]
         keep = label >= 0
         found[key] = Detections(classes, boxes.xyxy[keep], boxes.score[keep], label[keep])
         state[key] = states[keep]
+    stray = {name for name in truth.vocabulary if mapping[name] is not None and mapping[name] not in covered}
+    _tell_left_out(stray, [boxes for boxes, _ in given.values()], job)
     searched = labelled if labelled is not None else tuple(to for to in targets if to is not None)
     table = table_of(classes, records, found, searched=searched, state=state)
     return _narrowed(table, truth, mapping) if truth.searched else table
+
+
+def _tell_left_out(stray: set[str], found: Sequence[Detections], job: Job) -> None:
+    """Say how many boxes are left out because their class is not among the set's labelled classes."""
+    count = sum(int(np.isin(boxes.label, [boxes.vocabulary.index(name) for name in stray]).sum()) for boxes in found)
+    if count:
+        job.warn(f"{count} boxes of {', '.join(sorted(stray))} are left out: 'labelled_classes' does not name them.")
 
 
 def _narrowed(table: DetectionTable, truth: Truth, mapping: dict[str, str | None]) -> DetectionTable:

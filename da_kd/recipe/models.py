@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from da_kd.recipe.rules import REFUSED_ARGS, class_problems, stage_problems
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
@@ -54,6 +56,7 @@ class Images(Section):
         classes: the set's class names mapped to the recipe's; null drops a class, and ``"*": null`` all that are not
             named. Names that are equal need no entry.
         labelled_classes: the recipe's classes that this set has labels for; the default is those its class list names.
+            Boxes of other classes are left out.
         fraction: the share of the images to take, nested: a smaller share is always a part of a larger one, and the
             same images whatever the recipe's seed.
         holdout: a split by group, for sets without splits.
@@ -121,22 +124,6 @@ class Architecture(Section):
     width: Annotated[float, Field(gt=0, le=2)] | None = None
     depth: Annotated[float, Field(gt=0, le=2)] | None = None
     imgsz: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] = 640
-
-
-# Training arguments that have a key of their own, or that would break the method, each with the reason.
-REFUSED_ARGS = {
-    **dict.fromkeys(("epochs", "batch", "optimizer", "freeze"), "it is a key of the schedule itself"),
-    "lr0": "it is the key 'lr' of the schedule itself",
-    **dict.fromkeys(("imgsz", "model", "pretrained"), "it is a key of the architecture"),
-    **dict.fromkeys(("seed", "device", "workers"), "it is a key of the recipe"),
-    **dict.fromkeys(("data", "fraction", "classes", "split"), "the images come from the recipe's data section"),
-    "single_cls": "it would train every class as one",
-    "time": "it would end rows of a table after different numbers of steps",
-    "resume": "da_kd takes interrupted trainings up by itself",
-    **dict.fromkeys(("val", "patience"), "a fixed schedule decides, since there may be no labelled image to stop on"),
-    **dict.fromkeys(("project", "name", "save_dir", "exist_ok", "save", "task", "mode"), "da_kd keeps the outputs"),
-    **dict.fromkeys(("nbs", "amp", "cache", "plots", "verbose", "deterministic"), "da_kd sets it"),
-}
 
 
 class Schedule(Section):
@@ -404,57 +391,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         # One message for all of them, a line each, so that a person mends everything at once.
-        problems = [*_class_problems(self), *_stage_problems(self)]
+        problems = [*class_problems(self), *stage_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self
-
-
-def _class_problems(recipe: Recipe) -> list[str]:
-    """Return what is wrong with the names of classes and teachers."""
-    known, problems = set(recipe.classes), []
-    if len(known) != len(recipe.classes):
-        problems.append("classes: expected distinct names; found one twice")
-    names = [teacher.name for teacher in recipe.teachers]
-    if len(set(names)) != len(names):
-        problems.append(f"teachers: expected distinct names; found {names}")
-    places: list[tuple[str, set[str]]] = [
-        ("fuse.keep", set(recipe.fuse.keep) - {"default"}),
-        ("fuse.drop", set(recipe.fuse.drop) - {"default"}),
-    ]
-    places += [(f"teachers.{t.name}.classes", {c for c in t.classes.values() if c}) for t in recipe.teachers]
-    places += [(f"teachers.{t.name}.class_weights", set(t.class_weights)) for t in recipe.teachers]
-    for key in ("source", "target", "target_labelled", "test"):
-        images: Images | None = getattr(recipe.data, key)
-        if images is not None:
-            places.append((f"data.{key}.classes", {c for c in images.classes.values() if c}))
-            places.append((f"data.{key}.labelled_classes", set(images.labelled_classes or ())))
-    for place, used in places:
-        problems += [
-            f"{place}: expected one of the recipe's classes {list(recipe.classes)}; found '{name}'"
-            for name in sorted(used - known)
-        ]
-    return problems
-
-
-def _stage_problems(recipe: Recipe) -> list[str]:
-    """Return which stages lack what they need."""
-    problems = []
-    data, evaluate = recipe.data, recipe.evaluate
-    untrained = [teacher for teacher in recipe.teachers if teacher.weights is None]
-    for teacher in untrained:
-        if data.source is None:
-            problems.append(f"teachers.{teacher.name}: training it needs 'data.source'; add it, or give 'weights'")
-        if teacher.schedule is None and recipe.teach is None:
-            problems.append(
-                f"teachers.{teacher.name}: training it needs a section 'teach' (steps, batch, ...); add one"
-            )
-    if recipe.finetune is not None and recipe.distill is None:
-        problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
-    if recipe.finetune is not None and data.target_labelled is None:
-        problems.append("finetune: needs 'data.target_labelled'; add it, or leave 'finetune' out")
-    if recipe.distill is not None and recipe.distill.init == "source" and data.source is None:
-        problems.append("distill.init: 'source' needs 'data.source'; add it, or start from 'model'")
-    if evaluate is not None and data.test is None:
-        problems.append("evaluate: needs 'data.test', labelled images of the target; add it, or leave 'evaluate' out")
-    return problems

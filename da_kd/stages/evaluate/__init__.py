@@ -9,7 +9,7 @@ from da_kd.data import ImageSet
 from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary, table_of
 from da_kd.events import Job
 from da_kd.recipe import Evaluate
-from da_kd.stages.evaluate.metrics import Metrics, score_tables
+from da_kd.stages.evaluate.metrics import Metrics, score_tables, undefined
 from da_kd.stages.fuse.classes import class_map
 from da_kd.store import write_json
 from da_kd.teachers import Teacher
@@ -46,7 +46,9 @@ def run(
     _tell_unanswered(said, name, job)
     predictions = translate(said, name, classes, test.table.vocabulary)
     predictions.write(out / "predictions.parquet")
-    metrics = score_tables(test.table, predictions, config.max_boxes)
+    answered = any(not reason for reason in said.reason)
+    vocabulary = test.table.vocabulary
+    metrics = score_tables(test.table, predictions, config.max_boxes) if answered else undefined(vocabulary)
     write_json(out / "metrics.json", metrics.as_json())
     job.note(f"{name}: AP {_figure(metrics.AP)}, AP50 {_figure(metrics.AP50)}.")
 
@@ -70,7 +72,9 @@ def translate(
 def _tell_unanswered(said: DetectionTable, name: str, job: Job) -> None:
     """Say which images a model gave no answer for; stored predictions may be of other images than these."""
     silent = [index for index, reason in enumerate(said.reason) if reason]
-    if silent:
+    if silent and len(silent) == len(said):
+        job.warn(f"{name} gave no answer for any test image, so its figures are undefined: {said.reason[0]}.")
+    elif silent:
         job.warn(
             f"{name} gave no answer for {len(silent)} of {len(said)} test images, which count as if it had found "
             f"nothing there, e.g. {said.key[silent[0]]}: {said.reason[silent[0]]}."

@@ -20,7 +20,7 @@ from da_kd.detections import DetectionTable, State, Vocabulary
 from da_kd.errors import DataError, InputError
 from da_kd.stages.evaluate.coco_files import check_coco, read_truth_and_predictions
 
-__all__ = ["Metrics", "gap_recovered", "read_truth_and_predictions", "score_coco", "score_tables"]
+__all__ = ["Metrics", "gap_recovered", "read_truth_and_predictions", "score_coco", "score_tables", "undefined"]
 
 _AREAS = {"AP": 0, "APs": 1, "APm": 2, "APl": 3}  # positions in pycocotools' list of area ranges
 _THRESHOLDS = {"AP50": 0, "AP75": 5}  # positions in its list of IoU thresholds 0.50, 0.55, ... 0.95
@@ -54,6 +54,11 @@ class Metrics:
         """Return the figures as a JSON object, undefined ones as null."""
         names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
         return {**{name: getattr(self, name) for name in names}, "per_class": dict(self.per_class)}
+
+
+def undefined(classes: Vocabulary) -> Metrics:
+    """Return the metrics of a model that gave no answer at all."""
+    return Metrics(None, None, None, None, None, None, None, dict.fromkeys(classes))
 
 
 def score_coco(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]], max_boxes: int = 100) -> Metrics:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,12 +50,3 @@ def load(tmp_path: Path, events: list[Event]) -> Callable[..., ImageSet]:
         )
 
     return run
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The developers' real data sets; the test is skipped where they are absent."""
-    place = Path(os.environ.get("DA_KD_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not (place / "coco128").is_dir():
-        pytest.skip(f"no real data at {place}; name the folder in DA_KD_DATA")
-    return place

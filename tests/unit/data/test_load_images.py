@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from da_kd.errors import DataError
-from da_kd.events import Note
+from da_kd.events import Event, Note
 
 
 @pytest.fixture
@@ -132,3 +132,13 @@ def test_videos_beside_images_are_told(tmp_path: Path, load, picture, events: li
 def test_sets_to_render_are_not_loaded_here(load) -> None:
     with pytest.raises(ValueError, match="render the images first"):
         load("cat", render="lab_a", count=3, split="train")
+
+
+def test_boxes_of_classes_that_are_not_labelled_are_left_out_and_told(cells: Path, load, events: list[Event]) -> None:
+    spec = {"path": "cells", "classes": {"dust": None}}
+    every = load("WBC", "Platelets", **spec).table
+    table = load("WBC", "Platelets", **spec, labelled_classes=["Platelets"]).table
+    assert (every.label == 0).any()
+    assert set(table.label.tolist()) == {1}
+    (note,) = [event for event in events if isinstance(event, Note)]
+    assert note.text == f"{(every.label == 0).sum()} boxes of WBC are left out: 'labelled_classes' does not name them."

@@ -1,13 +1,18 @@
 """A model's answers in the words of the test set."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from da_kd.detections import Detections, ImageRecord, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job, Note
+from da_kd.recipe import Evaluate
 from da_kd.stages import evaluate
 from da_kd.stages.evaluate import translate
+from da_kd.teachers import adapter
 
 OWN = ("red", "pale", "dirt")
 
@@ -49,3 +54,20 @@ def test_images_without_an_answer_are_told(said):
     assert isinstance(note, Note) and note.level == "warning"
     assert note.text.startswith("teacher:stored gave no answer for 1 of 3 test images")
     assert note.text.endswith("e.g. c: no picture.")
+
+
+def test_a_model_that_never_answered_has_no_figures_rather_than_none_found(tmp_path, picture_set):
+    images = picture_set(2)
+    truth = table_of(
+        ("x",), [ImageRecord(k, "s", 9, 8) for k in images.table.key], {"000.png": Detections.empty(("x",))}
+    )
+    stored = tmp_path / "stored.json"
+    stored.write_text('[{"image_id": "other.png", "category_id": "x", "bbox": [0, 0, 2, 2], "score": 0.5}]')
+    told = []
+    model = adapter("coco_file")(stored, {})
+    out = tmp_path / "out"
+    out.mkdir()
+    test = dataclasses.replace(images, table=truth)
+    evaluate.run("teacher:stored", model, {}, test, Evaluate(), device="cpu", out=out, job=Job(told.append))
+    assert json.loads((out / "metrics.json").read_text())["AP"] is None
+    assert any("gave no answer for any test image" in note.text for note in told if isinstance(note, Note))
