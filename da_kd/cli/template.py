@@ -97,6 +97,7 @@ teachers:
 teachers:
   - name: teacher
     architecture: {model: yolo11s.yaml, imgsz: 640}  # trained from scratch
+    adapt: batch_norm      # fits the teacher's statistics to the target images, without labels; takes seconds
 teach: {epochs: 100, batch: 16}
 """
 
@@ -106,7 +107,7 @@ def _labels() -> str:
 predict: {floor: 0.02}     # low, so that thresholds below can be moved without running the teacher again
 fuse:
   keep: {default: 0.5}     # boxes from this score on are learned; single classes can have their own
-  drop: {default: 0.1}     # boxes below it count as background; those between are left out of the training
+  drop: {default: 0.1}     # boxes below it are thought to be nothing; those between are the doubtful ones
 review:
   mode: skip               # 'human' pauses for a person in FiftyOne, 'auto' applies a rule
 """
