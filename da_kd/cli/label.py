@@ -29,7 +29,13 @@ ImageSize = Annotated[int | None, typer.Option("--imgsz", help="Side in pixels t
 
 def label(
     images: ImagesPlace,
-    teacher: Annotated[str, typer.Option("--teacher", help="A '.pt' file, or KIND:PATH for another adapter.")],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            "--teacher",
+            help="A '.pt' file (loading one can run code: trust its source), or KIND:PATH for another adapter.",
+        ),
+    ],
     format: LabelFormat = Format.coco,
     out: Out = None,
     floor: Floor = 0.25,
@@ -46,7 +52,13 @@ def label(
 
 
 def apply(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A '.pt' file, or a run, whose best student is taken.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A '.pt' file (loading one can run code: trust its source), or a run, whose best student is taken.",
+        ),
+    ],
     images: ImagesPlace,
     format: LabelFormat = Format.coco,
     out: Out = None,
