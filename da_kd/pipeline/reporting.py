@@ -22,7 +22,7 @@ from da_kd.stages.report import ReportFacts, write_report
 from da_kd.store import Store, library_versions, write_json
 from da_kd.training import read_result
 
-_REPORT_VERSION = 1
+_REPORT_VERSION = 2
 
 
 def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> RunMetrics:
@@ -95,6 +95,7 @@ def _facts(
         metrics=metrics.as_json(),
         curves={_row(name): read_result(path).curves for name, path in _trainings(done).items()},
         pseudo=read_table(review / "labels.parquet") if review else None,
+        label_truth=inputs.sets["target_labelled"].table if "target_labelled" in inputs.sets else None,
         keep=fuse.thresholds(recipe.fuse.keep, recipe.classes),
         drop=fuse.thresholds(recipe.fuse.drop, recipe.classes),
         truth=test.table if test else None,

@@ -28,6 +28,7 @@ class ReportFacts:
             missing), ``classes``, ``seed``, ``versions``, ``seconds`` (by stage), ``schema``.
         curves: by row, one mapping per epoch with ``epoch``, ``box_loss``, ``cls_loss``, ``dfl_loss``, maybe ``AP50``.
         pseudo: pseudo labels with scores and states.
+        label_truth: labels of images that were pseudo-labelled, to tell how right the pseudo labels are.
         keep: by class name, the score from which a pseudo label is kept.
         drop: by class name, the score below which it is dropped.
         truth: labels of the test images.
@@ -45,6 +46,7 @@ class ReportFacts:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     pseudo: DetectionTable | None = None
+    label_truth: DetectionTable | None = None
     keep: Mapping[str, float] = field(default_factory=dict)
     drop: Mapping[str, float] = field(default_factory=dict)
     truth: DetectionTable | None = None

@@ -19,6 +19,7 @@ from da_kd.detections import State
 from da_kd.events import Job
 from da_kd.stages.report import charts, pictures, words
 from da_kd.stages.report.facts import ReportFacts, in_order, name_of
+from da_kd.stages.report.label_quality import THRESHOLDS, check_labels
 
 MOST_SKIPPED = 50  # how many skipped images are listed
 MOST_CHARTS = 24  # how many classes get a chart of their pseudo labels' scores
@@ -82,6 +83,7 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "curves": curves,
         "any_ap50": any("AP50" in step for epochs in facts.curves.values() for step in epochs),
         "pseudo": pseudo,
+        "quality": _quality(facts),
         "most_charts": MOST_CHARTS,
         "swatches": pictures.colours(facts.classes),
         "rows": pictures.draw_rows(facts, job),
@@ -129,6 +131,18 @@ def _curves(facts: ReportFacts, figures: dict[str, Any]) -> list[dict[str, str]]
             remark = words.counted(len(epochs), "epoch")
             shown.append({"id": f"curve-{position}", "name": name_of(row), "remark": remark})
     return shown
+
+
+def _quality(facts: ReportFacts) -> dict[str, Any]:
+    """Return precision and recall of the pseudo labels as a table, empty where there is no truth for them."""
+    if facts.pseudo is None or facts.label_truth is None:
+        return {}
+    checked = check_labels(facts.pseudo, facts.label_truth)
+    lines = {
+        name: [f"{words.fraction(one.precision)} / {words.fraction(one.recall)}" for one in qualities]
+        for name, qualities in checked.by_class.items()
+    }
+    return {"images": checked.images, "thresholds": [f"{t:.2f}" for t in THRESHOLDS], "lines": lines} if lines else {}
 
 
 def _pseudo(facts: ReportFacts, figures: dict[str, Any]) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def table(seed: int, keys: list[str]) -> DetectionTable:
         corner = rng.uniform(0, 70, (12, 2))
         xyxy = np.concatenate([corner, corner + rng.uniform(5, 25, (12, 2))], axis=1)
         found[key] = Detections(CLASSES, xyxy, rng.uniform(0.05, 1, 12), rng.integers(0, len(CLASSES), 12))
-    return table_of(CLASSES, [ImageRecord(key, "", 100, 80) for key in keys], found)
+    return table_of(CLASSES, [ImageRecord(key, key, 100, 80) for key in keys], found)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,7 @@ def full(tmp_path_factory) -> ReportFacts:
         },
         curves=dict.fromkeys(rows, epochs),
         pseudo=dataclasses.replace(pseudo, state=state.astype(np.int8)),
+        label_truth=table(3, [f"{i}.png" for i in range(30)]),
         keep={"default": 0.5},
         drop={"default": 0.1},
         truth=table(0, keys),
@@ -94,7 +95,7 @@ def test_the_page_in_a_browser(browser, full, tmp_path, name, width, scheme):
     page.goto(path.as_uri())
     charts = page.locator(".chart")
     if facts is full:
-        page.wait_for_function("document.querySelectorAll('.chart .main-svg').length > 0")
+        page.locator(".chart .main-svg").first.wait_for(state="attached")
         assert charts.count() == 2 + len(full.curves) + len(CLASSES)
         for chart in charts.all():
             assert chart.locator(".main-svg").count() > 0
@@ -115,6 +116,10 @@ def test_charts_follow_the_colour_scheme(browser, full, tmp_path):
     colour = "getComputedStyle(document.querySelector('#chart-ladder .xtick text')).fill"
     light = page.evaluate(colour)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{colour} !== '{light}'")
+    for _ in range(100):  # the page's own policy forbids evaluating a condition inside it
+        if page.evaluate(colour) != light:
+            break
+        page.wait_for_timeout(50)
+    assert page.evaluate(colour) != light
     assert "broken" not in page.title()
     page.close()

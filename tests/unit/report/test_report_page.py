@@ -34,7 +34,7 @@ def table(seed: int, count: int = 6, boxes: int = 8, vocabulary: tuple[str, ...]
         xyxy = np.concatenate([corner, corner + rng.uniform(5, 25, (boxes, 2))], axis=1)
         label = rng.integers(0, len(vocabulary), boxes)
         found[key] = Detections(vocabulary, xyxy, rng.uniform(0.05, 1, boxes), label)
-        records.append(ImageRecord(key, "", 100, 80))
+        records.append(ImageRecord(key, key, 100, 80))
     return table_of(vocabulary, records, found)
 
 
@@ -79,6 +79,7 @@ def facts(tmp_path) -> ReportFacts:
         },
         curves={"student": epochs, "teacher:t": [{**epochs[0], "AP50": 0.4}], "oracle": []},
         pseudo=dataclasses.replace(pseudo, state=state.astype(np.int8)),
+        label_truth=pseudo,
         keep={"default": 0.5, EVIL: 0.6},
         drop={"default": 0.2},
         truth=truth,
@@ -369,3 +370,9 @@ def test_figures_in_words():
 def test_a_file_name_that_is_no_unicode_does_not_spoil_the_page(tmp_path):
     write_report(dataclasses.replace(NOTHING, skipped=[("t", "a\udce4.jpg", "r")]), tmp_path, Job())
     assert "a?.jpg" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_labels_rightness_is_told_only_where_there_is_truth(facts):
+    checked = render(facts, Job())
+    assert "How right they are" in checked
+    assert "How right they are" not in render(dataclasses.replace(facts, label_truth=None), Job())

@@ -1,0 +1,89 @@
+"""How right pseudo labels are, where truth for some of their images is at hand: precision and recall by threshold.
+
+Only tells; nothing is decided by it. Images are matched by content, classes by name. Pure functions of tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from da_kd.detections import DetectionTable, State
+from da_kd.stages.report.matching import paired
+
+THRESHOLDS = (0.1, 0.25, 0.5, 0.7, 0.9)
+_LOOKED_AT = (State.KEPT, State.UNCERTAIN, State.DROPPED)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of the boxes of one class that score at least ``threshold``: how many are right, and how much they find.
+
+    Attributes:
+        name: the class.
+        threshold: the least score.
+        precision: the share of these boxes that meet an object (IoU at least 0.5), None where there is no box.
+        recall: the share of the objects that are met, None where there is no object.
+    """
+
+    name: str
+    threshold: float
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was compared: ``images`` whose labels have truth, and the qualities by class and threshold."""
+
+    images: int
+    by_class: dict[str, tuple[Quality, ...]]
+
+
+def check_labels(labels: DetectionTable, truth: DetectionTable) -> Checked:
+    """Return precision and recall of ``labels`` on the images that ``truth`` knows; none where it knows none."""
+    rows = {sha: row for row, sha in enumerate(truth.sha) if sha}
+    pairs = [(row, rows[sha]) for row, sha in enumerate(labels.sha) if sha in rows and labels.searched[row].any()]
+    if not pairs:
+        return Checked(0, {})
+    label, score, right = _boxes(labels, truth, pairs)
+    objects = _objects(truth, [row for _, row in pairs])
+    curves = {
+        name: _curve(name, label == position, score, right, objects[name])
+        for position, name in enumerate(labels.vocabulary)
+        if name in objects
+    }
+    return Checked(len(pairs), curves)
+
+
+def _boxes(
+    labels: DetectionTable, truth: DetectionTable, pairs: list[tuple[int, int]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return label, score and whether it is right, of every box of the images in ``pairs``.
+
+    The best scores choose their object first, so what a higher threshold would leave takes nothing from the rest.
+    """
+    label, score, right = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [np.zeros(0, bool)]
+    for ours, theirs in pairs:
+        boxes = labels.at(ours, _LOOKED_AT)
+        label.append(boxes.label)
+        score.append(boxes.score)
+        right.append(paired(truth.at(theirs), boxes))
+    return np.concatenate(label), np.concatenate(score), np.concatenate(right)
+
+
+def _objects(truth: DetectionTable, rows: list[int]) -> dict[str, int]:
+    """Return how many objects of each class the images of these rows hold."""
+    part = truth.take(rows)
+    counts = np.bincount(part.label[part.state == State.KEPT], minlength=len(truth.vocabulary))
+    return dict(zip(truth.vocabulary, counts.tolist(), strict=True))
+
+
+def _curve(name: str, own: np.ndarray, score: np.ndarray, right: np.ndarray, objects: int) -> tuple[Quality, ...]:
+    found = []
+    for threshold in THRESHOLDS:
+        use = own & (score >= threshold)
+        hits, boxes = int((right & use).sum()), int(use.sum())
+        found.append(Quality(name, threshold, hits / boxes if boxes else None, hits / objects if objects else None))
+    return tuple(found)
