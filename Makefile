@@ -13,7 +13,7 @@ help:  ## show this list
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt tools/install.sh | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt tools/install.sh Makefile | $(BIN)/python
 	tools/install.sh $(BIN) review,app
 	@touch $@
 
