@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 from PIL import Image as Picture
 
 from da_kd.data import ImageSet, ScanCache, scan
@@ -14,6 +15,11 @@ from da_kd.detections import table_of
 from da_kd.teachers import Image
 
 ROOT = Path(__file__).parents[1]
+
+# Where nobody watches, property tests try the same examples every time; at a desk they go on looking for new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("steady")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

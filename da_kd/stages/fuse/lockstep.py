@@ -197,6 +197,11 @@ def _best(row: IntArray, near: Doubles, some: IntArray) -> IntArray:
     return some.take(top.take(runs(mine.take(top))[0]))
 
 
+def _told_apart(numbers: Doubles) -> Doubles:
+    """Return the numbers without their last digits, so that rounding never decides between equals."""
+    return np.round(numbers, 9)
+
+
 def _soften(rows: Rows, pairs: Pairs) -> tuple[IntArray, Doubles]:
     """Return the row of the box that claimed each sorted row, itself where none did, and what is left of its score."""
     count = len(rows.voice)
@@ -222,14 +227,14 @@ def _soften_block(
     column = np.tile(np.arange(width), (groups, 1))
     teachers = np.unique(owner[filled])
     for _ in range(width):
-        pick = np.where(alive, voice * gain, -1).argmax(axis=1)
+        pick = np.where(alive, _told_apart(voice * gain), -1).argmax(axis=1)
         picked = alive[group, pick]
         alive[group, pick] = False
         near = iou_of(boxes, boxes[:, group, pick][:, :, None])
         near[~(alive & (near >= least) & picked[:, None])] = 0
         for teacher in teachers:
             theirs = np.where((owner == teacher) & (owner[group, pick] != teacher)[:, None], near, 0)
-            best = theirs.argmax(axis=1)
+            best = _told_apart(theirs).argmax(axis=1)
             claimed = group[theirs[group, best] > 0]
             column[claimed, best[claimed]] = pick[claimed]
             alive[claimed, best[claimed]] = False
