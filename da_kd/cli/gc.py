@@ -121,14 +121,7 @@ def _under_way(run: Run) -> bool:
     import json
 
     began = run.state().started or 0.0
-    try:
-        with (run.folder / "events.jsonl").open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _LATEST))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return False
-    for line in reversed(lines):
+    for line in reversed(run.last_lines(_LATEST)):
         try:
             event = json.loads(line)
         except ValueError:

@@ -119,13 +119,7 @@ def _mark(place: Run, record: Mapping[str, Any]) -> str:
 
 def _last_events(place: Run) -> list[str]:
     """Return the last events in words; of a task's progress only the last report."""
-    try:
-        with (place.folder / "events.jsonl").open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL))
-            raw = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return []
+    raw = place.last_lines(_TAIL)
     lines: list[str] = []
     tasks: set[str] = set()
     for text in reversed(raw):

@@ -106,6 +106,16 @@ class Run:
         """Write where the run stands."""
         write_json(self.folder / "run.json", asdict(state))
 
+    def last_lines(self, most: int) -> list[str]:
+        """Return the last lines of the run's events, from at most ``most`` bytes; the first may be cut."""
+        try:
+            with (self.folder / "events.jsonl").open("rb") as file:
+                file.seek(0, 2)
+                file.seek(max(0, file.tell() - most))
+                return file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return []
+
     def pid(self) -> int | None:
         """Return the process that works on the run, or None."""
         return holder(self.folder / "lock")

@@ -176,3 +176,11 @@ def test_the_target_has_no_labels_and_the_others_do(recipe, tmp_path):
         "test": 4,
     }
     assert not sets["target"].table.searched.any()
+
+
+def test_the_last_lines_are_read_from_the_end(tmp_path):
+    run = Run(tmp_path / "runs" / "first")
+    assert run.last_lines(100) == []
+    run.folder.mkdir(parents=True)
+    (run.folder / "events.jsonl").write_text("".join(f"line {index}\n" for index in range(100)))
+    assert run.last_lines(16) == ["line 98", "line 99"]
