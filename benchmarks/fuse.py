@@ -113,7 +113,7 @@ def _ensemble_boxes(said: list[tuple[np.ndarray, np.ndarray]], image: int) -> np
 
 def _da_kd(said: list[tuple[np.ndarray, np.ndarray]]) -> Any:
     """Return the merged boxes of all images, by the published rule for teachers that repeat themselves."""
-    from da_kd.stages.fuse.merge import Panel, Pool, merge_pool
+    from da_kd.merging.merge import Panel, Pool, merge_pool
 
     images, boxes = said[0][1].shape
     pool = Pool(

@@ -16,9 +16,9 @@ from da_kd.boxes import FloatArray
 from da_kd.detections import BoolArray, Detections, DetectionTable, Int32, State, Vocabulary
 from da_kd.errors import DataError
 from da_kd.events import Job
+from da_kd.merging.merge import MergedPool, Panel, join, merge_pool
 from da_kd.recipe import Fuse, Teacher
 from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
-from da_kd.stages.fuse.merge import MergedPool, Panel, join, merge_pool
 from da_kd.stages.fuse.pool import pour, read_by, slices
 
 Int8 = npt.NDArray[np.int8]

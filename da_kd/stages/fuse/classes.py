@@ -13,8 +13,8 @@ from da_kd.boxes import IntArray
 from da_kd.data.classes import REST, map_classes
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import DataError
-from da_kd.stages.fuse.lockstep import Rows, homes
-from da_kd.stages.fuse.pairs import Doubles
+from da_kd.merging.lockstep import Rows, homes
+from da_kd.merging.pairs import Doubles
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from da_kd.boxes import IntArray
 from da_kd.detections import BoolArray, DetectionTable, State
+from da_kd.merging.merge import Pool
 from da_kd.stages.fuse.classes import ClassMap
-from da_kd.stages.fuse.merge import Pool
 
 JOIN = 0.7  # overlap from which two boxes of one teacher are one object after its classes were joined
 _SLICE = 200_000  # boxes that are merged at a time, so that memory does not grow with the number of images

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from da_kd.boxes import iou
 from da_kd.detections import Detections
-from da_kd.stages.fuse.merge import Voice, merge
+from da_kd.merging.merge import Voice, merge
 
 EASY = settings(max_examples=60, deadline=None)
 AB = ("a", "b")

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from da_kd.boxes import iou
-from da_kd.stages.fuse import lockstep
-from da_kd.stages.fuse.lockstep import Rows, homes
-from da_kd.stages.fuse.merge import Panel, Pool, merge_pool
+from da_kd.merging import lockstep
+from da_kd.merging.lockstep import Rows, homes
+from da_kd.merging.merge import Panel, Pool, merge_pool
 
 EASY = settings(max_examples=60, deadline=None)
 METHODS = ("wbf", "nms", "soft_nms", "nmm")

@@ -25,8 +25,8 @@ import numpy as np
 
 from da_kd.boxes import FloatArray, IntArray
 from da_kd.detections import Detections, Vocabulary
-from da_kd.stages.fuse.lockstep import TINY, Method, Rows, homes
-from da_kd.stages.fuse.pairs import Bools, Doubles, ranked
+from da_kd.merging.lockstep import TINY, Method, Rows, homes
+from da_kd.merging.pairs import Bools, Doubles, ranked
 
 Repeats = Literal["best", "all"]
 _FLOOR = 0.001  # a score that ``soft_nms`` pushed below this is no detection (Bodla et al. use the same)

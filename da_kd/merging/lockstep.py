@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from da_kd.boxes import IntArray
-from da_kd.stages.fuse.pairs import (
+from da_kd.merging.pairs import (
     Bools,
     Doubles,
     Pairs,

@@ -1,0 +1,43 @@
+"""The steps of a recipe: for each, what decides its output and how it is made. Nothing runs here."""
+
+from __future__ import annotations
+
+from da_kd.pipeline.inputs import Inputs
+from da_kd.pipeline.steps.builder import Builder, Step
+from da_kd.pipeline.steps.labels import add_adapt, add_fuse, add_predict, add_review, add_teach, review_input
+from da_kd.pipeline.steps.scores import absent_rows, add_evaluate, rows
+from da_kd.pipeline.steps.trainings import add_distill, add_finetune, add_source_only
+from da_kd.recipe import Recipe
+from da_kd.store import Store
+
+__all__ = ["STAGES", "Step", "absent_rows", "build_steps", "review_input", "rows"]
+
+STAGES = ("teach", "predict", "fuse", "review", "distill", "finetune", "evaluate", "report")
+
+
+def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]:
+    """Return the steps of a recipe in the order they run, by name; *report* is not one, since it is never kept.
+
+    Raises:
+        DataError: a set that a step needs is missing.
+        WeightsError: a teacher's weights are missing.
+    """
+    builder = Builder(recipe, inputs, store)
+    for teacher in recipe.teachers:
+        if teacher.weights is None:
+            add_teach(builder, teacher)
+        if teacher.adapt == "batch_norm":
+            add_adapt(builder, teacher)
+    for teacher in recipe.teachers:
+        add_predict(builder, teacher)
+    add_fuse(builder)
+    add_review(builder)
+    if recipe.distill is not None:
+        if recipe.distill.init == "source":
+            add_source_only(builder, "distill")
+        add_distill(builder)
+    if recipe.finetune is not None:
+        add_finetune(builder)
+    if recipe.evaluate is not None:
+        add_evaluate(builder)
+    return builder.steps

@@ -1,0 +1,124 @@
+"""Collects the steps of a recipe: what they are called, where their outputs will lie, what a teacher is made of.
+
+Every fingerprint is known before anything runs, since it is made of keys and of the fingerprints of what goes in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from da_kd.data import ImageSet
+from da_kd.data import fingerprint as hash_images
+from da_kd.errors import WeightsError
+from da_kd.events import Job
+from da_kd.hashing import hash_file, hash_json
+from da_kd.pipeline.inputs import Inputs
+from da_kd.pipeline.steps.keys import flat
+from da_kd.recipe import Recipe, Teacher
+from da_kd.store import Output, Store
+from da_kd.teachers import Teacher as Model
+from da_kd.teachers import adapter
+from da_kd.teachers.device import resolve_device
+from da_kd.training import Setting
+
+Work = Callable[[Path, Job], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its name, the stage it belongs to, its output, and how the output is made."""
+
+    name: str
+    stage: str
+    output: Output
+    work: Work
+
+
+class Builder:
+    """The steps so far, and what the functions that add more of them need.
+
+    Attributes:
+        recipe: what is built.
+        inputs: its image sets.
+        store: where outputs lie.
+        steps: by name, in the order they run.
+        hashes: of the image sets; ``target`` without its labels, which nobody may read.
+    """
+
+    def __init__(self, recipe: Recipe, inputs: Inputs, store: Store) -> None:
+        """Begin with no step."""
+        self.recipe, self.inputs, self.store = recipe, inputs, store
+        self.steps: dict[str, Step] = {}
+        self.hashes = {name: hash_images(images) for name, images in inputs.sets.items()}
+        self.hashes["target"] = without_labels(inputs.get("target"))
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that holds the store."""
+        return self.store.root.parent
+
+    def add(
+        self,
+        name: str,
+        stage: str,
+        parts: Mapping[str, Any],
+        units: float,
+        work: Work,
+        kind: str = "",
+        version: int = 1,
+    ) -> None:
+        """Add a step; ``parts`` decide its output, ``kind`` names the store's folder where the stage's does not."""
+        self.steps[name] = Step(name, stage, Output(kind or stage, dict(parts), version, units), work)
+
+    def made(self, name: str, file: str = "") -> Path:
+        """Return the folder (or a file in it) that a step's output lies in once it is made."""
+        return self.store.path(self.steps[name].output) / file
+
+    def print_of(self, name: str) -> str:
+        """Return the fingerprint of a step's output."""
+        return self.steps[name].output.fingerprint
+
+    def setting(self) -> Setting:
+        """Return what all trainings share."""
+        return Setting(self.recipe.seed, resolve_device(self.recipe.device), self.recipe.workers)
+
+    def origin(self, teacher: Teacher) -> tuple[Path, dict[str, Any]]:
+        """Return the weights a teacher begins with, given or trained, and what decides them.
+
+        Raises:
+            WeightsError: given weights are missing.
+        """
+        step = f"teach:{teacher.name}"
+        if teacher.weights is None:
+            return self.made(step, "weights.pt"), {step: self.print_of(step)}
+        path = Path(teacher.weights)
+        if not path.is_file():
+            place = f"teachers.{teacher.name}.weights"
+            raise WeightsError(f"{place}: expected a file at {path}; there is none. Put it there.")
+        return path, {f"teachers.{teacher.name}.weights": hash_file(path)}
+
+    def teacher(self, teacher: Teacher) -> tuple[Model, dict[str, Any]]:
+        """Return a teacher's model and what decides its answers."""
+        path, decided = self.origin(teacher)
+        step, prefix = f"adapt:{teacher.name}", f"teachers.{teacher.name}"
+        if step in self.steps:
+            path, decided = self.made(step, "weights.pt"), {step: self.print_of(step)}
+        model = adapter(teacher.kind)(path, teacher.options)
+        if teacher.weights is not None and step not in self.steps:
+            decided[f"{prefix}.weights"] = model.fingerprint()  # the file, and files that its options name
+        options = {
+            key: value
+            for key, value in teacher.options.items()
+            if not os.path.isfile(str(value))  # noqa: PTH113 - unlike pathlib's, it takes a text too long for a path
+        }
+        return model, {**decided, f"{prefix}.kind": teacher.kind, **flat(options, f"{prefix}.options")}
+
+
+def without_labels(images: ImageSet) -> str:
+    """Return a hash of names and contents alone: a teacher answers in its own classes, whatever the recipe's are."""
+    table = images.table
+    return hash_json([table.key, table.sha, table.ok.tolist()])

@@ -1,0 +1,47 @@
+"""What decides an output, as flat, dotted keys; and how much work a training is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from da_kd.data import ImageSet
+from da_kd.hashing import hash_file
+from da_kd.recipe import Architecture, Schedule
+
+
+def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return nested settings as one level, by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}.{key}")
+        else:
+            found[f"{prefix}.{key}"] = value
+    return found
+
+
+def keys_of(section: BaseModel, prefix: str) -> dict[str, Any]:
+    """Return a section of the recipe by dotted key."""
+    return flat(section.model_dump(mode="json"), prefix)
+
+
+def architecture_keys(architecture: Architecture, prefix: str) -> dict[str, Any]:
+    """Return what decides a model: its keys, and the content of a file that it names."""
+    parts = flat(architecture.model_dump(mode="json", include=set(Architecture.model_fields)), prefix)
+    path = Path(architecture.model)
+    if path.is_file():
+        parts[f"{prefix}.model"] = hash_file(path)
+    return parts
+
+
+def training_units(architecture: Architecture, schedule: Schedule, images: ImageSet) -> float:
+    """Return a training's work in megapixels seen."""
+    count = len(images.table)
+    per_epoch = math.ceil(count / schedule.batch)
+    epochs = schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))
+    return epochs * count * architecture.imgsz**2 / 1e6
