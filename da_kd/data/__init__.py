@@ -12,7 +12,7 @@ from __future__ import annotations
 from da_kd.data.classes import map_classes
 from da_kd.data.export import coco_dict, write_coco, write_yolo
 from da_kd.data.images import IMAGE_SUFFIXES, Probe, RgbImage, probe, read_image
-from da_kd.data.imageset import ImageSet, fingerprint, held_out, nested, nested_fraction, overlap
+from da_kd.data.imageset import ImageSet, fingerprint, held_out, nested, nested_fraction, overlap, spread
 from da_kd.data.load import find_format, load_images
 from da_kd.data.predictions import StoredPredictions, read_coco_results
 from da_kd.data.scan import ScanCache, scan
@@ -40,6 +40,7 @@ __all__ = [
     "read_coco_results",
     "read_image",
     "scan",
+    "spread",
     "write_coco",
     "write_yolo",
 ]

@@ -107,6 +107,14 @@ def nested_fraction(image_set: ImageSet, fraction: float, seed: int = 0) -> Imag
     return image_set.take(nested(image_set.table.key, fraction, seed))
 
 
+def spread(image_set: ImageSet, most: int) -> ImageSet:
+    """Return at most so many of the readable images, evenly spread over the set, in the original order."""
+    good = np.flatnonzero(image_set.table.ok)
+    if len(good) <= most:
+        return image_set.take(good)
+    return image_set.take(good[np.linspace(0, len(good) - 1, most).astype(np.int64)])
+
+
 def overlap(a: ImageSet, b: ImageSet) -> list[tuple[str, str]]:
     """Return the images of ``b`` whose files have the content of one of ``a``, as pairs (key in a, key in b)."""
     first: dict[str, str] = {}

@@ -14,7 +14,14 @@ from da_kd.recipe import Images, Recipe
 from da_kd.stages.predict import refuse_unreadable
 from da_kd.store import Output, Store
 
-_LABELLED = {"source": True, "target": False, "target_labelled": True, "test": True}
+_LABELLED = {
+    "source": True,
+    "source_val": True,
+    "target": False,
+    "target_labelled": True,
+    "target_dev": True,
+    "test": True,
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Inputs:
     """The image sets of a recipe, by their key under ``data``; a set the recipe leaves out is absent.
 
     Attributes:
-        sets: by name: ``source``, ``target``, ``target_labelled``, ``test``.
+        sets: by name: ``source``, ``source_val``, ``target``, ``target_labelled``, ``target_dev``, ``test``.
         notes: what a reader of the report has to know about them.
     """
 
@@ -107,7 +114,7 @@ def drawn_output(spec: Images, seed: int) -> Output:
 def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:
     """Return a sentence for each set that shares images with the test set."""
     notes = []
-    for name in ("source", "target", "target_labelled"):
+    for name in ("source", "source_val", "target", "target_labelled", "target_dev"):
         if name in sets and "test" in sets:
             shared = overlap(sets[name], sets["test"])
             if shared:

@@ -97,15 +97,19 @@ class Data(Section):
     Attributes:
         root: the folder that relative paths count from; the default is the recipe's own folder.
         source: labelled images of the domain the teachers know; not needed where every teacher has weights.
+        source_val: labelled source images that no teacher learned from; what *fuse* measures teachers on at home.
         target: images of the new domain; their labels, if any, are never read for training.
         target_labelled: labelled images of the new domain, for *finetune* and for the oracle.
+        target_dev: labelled images of the new domain that choices may be made on; they count as labels used.
         test: labelled images of the new domain that only *evaluate* sees.
     """
 
     root: str = "."
     source: Images | None = None
+    source_val: Images | None = None
     target: Images
     target_labelled: Images | None = None
+    target_dev: Images | None = None
     test: Images | None = None
 
 

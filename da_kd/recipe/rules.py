@@ -40,7 +40,7 @@ def class_problems(recipe: Recipe) -> list[str]:
     ]
     places += [(f"teachers.{t.name}.classes", {c for c in t.classes.values() if c}) for t in recipe.teachers]
     places += [(f"teachers.{t.name}.class_weights", set(t.class_weights)) for t in recipe.teachers]
-    for key in ("source", "target", "target_labelled", "test"):
+    for key in ("source", "source_val", "target", "target_labelled", "target_dev", "test"):
         images: Images | None = getattr(recipe.data, key)
         if images is not None:
             places.append((f"data.{key}.classes", {c for c in images.classes.values() if c}))

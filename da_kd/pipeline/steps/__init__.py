@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from da_kd.pipeline.inputs import Inputs
 from da_kd.pipeline.steps.builder import Builder, Step
-from da_kd.pipeline.steps.labels import add_adapt, add_fuse, add_predict, add_review, add_teach, review_input
+from da_kd.pipeline.steps.labels import (
+    add_adapt,
+    add_fuse,
+    add_predict,
+    add_review,
+    add_samples,
+    add_teach,
+    review_input,
+)
 from da_kd.pipeline.steps.scores import absent_rows, add_evaluate, rows
 from da_kd.pipeline.steps.trainings import add_distill, add_finetune, add_source_only
 from da_kd.recipe import Recipe
@@ -30,6 +38,7 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
             add_adapt(builder, teacher)
     for teacher in recipe.teachers:
         add_predict(builder, teacher)
+    add_samples(builder)
     add_fuse(builder)
     add_review(builder)
     if recipe.distill is not None:

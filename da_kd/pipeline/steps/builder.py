@@ -101,14 +101,15 @@ class Builder:
             raise WeightsError(f"{place}: expected a file at {path}; there is none. Put it there.")
         return path, {f"teachers.{teacher.name}.weights": hash_file(path)}
 
-    def teacher(self, teacher: Teacher) -> tuple[Model, dict[str, Any]]:
-        """Return a teacher's model and what decides its answers."""
+    def teacher(self, teacher: Teacher, *, at_home: bool = False) -> tuple[Model, dict[str, Any]]:
+        """Return a teacher's model and what decides its answers; ``at_home``, before it was adapted to the target."""
         path, decided = self.origin(teacher)
         step, prefix = f"adapt:{teacher.name}", f"teachers.{teacher.name}"
-        if step in self.steps:
+        adapted = step in self.steps and not at_home
+        if adapted:
             path, decided = self.made(step, "weights.pt"), {step: self.print_of(step)}
         model = adapter(teacher.kind)(path, teacher.options)
-        if teacher.weights is not None and step not in self.steps:
+        if teacher.weights is not None and not adapted:
             decided[f"{prefix}.weights"] = model.fingerprint()  # the file, and files that its options name
         options = {
             key: value

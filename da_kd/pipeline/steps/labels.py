@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from da_kd.data import spread
 from da_kd.detections import read_table
 from da_kd.errors import RecipeError
 from da_kd.events import Job
 from da_kd.pipeline.inputs import Inputs
-from da_kd.pipeline.steps.builder import Builder, Step
+from da_kd.pipeline.steps.builder import Builder, Step, without_labels
 from da_kd.pipeline.steps.keys import architecture_keys, flat, keys_of, training_units
 from da_kd.recipe import Recipe, Teacher
 from da_kd.stages import fuse, predict, review, teach
@@ -18,6 +19,8 @@ from da_kd.stages.review.journal import digest
 from da_kd.store import Store
 from da_kd.teachers.device import resolve_device
 from da_kd.training import adapt_batch_norm
+
+SAMPLE = 500  # labelled images a teacher is measured on; more hardly move a rate
 
 
 def add_teach(builder: Builder, teacher: Teacher) -> None:
@@ -69,21 +72,72 @@ def add_predict(builder: Builder, teacher: Teacher) -> None:
     builder.add(f"predict:{teacher.name}", "predict", parts, len(images.table), work)
 
 
+def add_samples(builder: Builder) -> None:
+    """Add every teacher running over the labelled images that *fuse* wants to measure it on."""
+    for name in _samples(builder.recipe):
+        for teacher in _measured(builder.recipe):
+            _add_sample(builder, name, teacher)
+
+
+def _measured(recipe: Recipe) -> list[Teacher]:
+    """Return the teachers that can be asked about other images; stored predictions are of the target's alone."""
+    return [teacher for teacher in recipe.teachers if teacher.kind != "coco_file"]
+
+
+def _samples(recipe: Recipe) -> tuple[str, ...]:
+    """Return which labelled sets *fuse* reads: at home those no teacher learned from, else the source itself."""
+    home = "source_val" if recipe.data.source_val is not None else "source"
+    wanted = {"source_val": home == "source_val", "source": home == "source" and recipe.data.source is not None}
+    wanted["target_dev"] = recipe.data.target_dev is not None
+    return tuple(name for name, needed in wanted.items() if needed)
+
+
+def _add_sample(builder: Builder, name: str, teacher: Teacher) -> None:
+    """Add one teacher running over a labelled set; at home it is the teacher before it was adapted."""
+    model, decided = builder.teacher(teacher, at_home=name != "target_dev")
+    config = builder.recipe.predict.model_copy(update={"max_bad": 1.0})
+    images = spread(builder.inputs.get(name), SAMPLE)
+    parts = {
+        **decided,
+        "predict.floor": config.floor,
+        "predict.shard": config.shard,
+        f"data.{name}": without_labels(images),
+    }
+
+    def work(out: Path, job: Job) -> None:
+        predict.run(teacher.name, model, config, images, resolve_device(builder.recipe.device), out, job)
+
+    builder.add(f"predict:{teacher.name}:{name}", "predict", parts, len(images.table), work)
+
+
+def _read_sample(builder: Builder, name: str) -> fuse.Sample:
+    """Return what the teachers said of a labelled set, once they have."""
+    images = spread(builder.inputs.get(name), SAMPLE)
+    steps = {teacher.name: f"predict:{teacher.name}:{name}" for teacher in _measured(builder.recipe)}
+    said = {teacher: predict.read_predictions(builder.made(step)) for teacher, step in steps.items()}
+    return fuse.Sample(name, images.table, said, held_out=name != "source")
+
+
 def add_fuse(builder: Builder) -> None:
     """Add what makes pseudo labels of all that was said."""
-    recipe = builder.recipe
+    recipe, samples = builder.recipe, _samples(builder.recipe)
     parts: dict[str, Any] = {**keys_of(recipe.fuse, "fuse"), "classes": list(recipe.classes)}
     for teacher in recipe.teachers:
         parts[f"predict:{teacher.name}"] = builder.print_of(f"predict:{teacher.name}")
         parts |= flat(teacher.classes, f"teachers.{teacher.name}.classes")
         parts[f"teachers.{teacher.name}.weight"] = teacher.weight
         parts |= flat(teacher.class_weights, f"teachers.{teacher.name}.class_weights")
+    for step in builder.steps:
+        if step.startswith("predict:") and step.endswith(tuple(f":{name}" for name in samples)):
+            parts[step] = builder.print_of(step)
+    parts |= {f"data.{name}": builder.hashes[name] for name in samples}
 
     def work(out: Path, job: Job) -> None:
         said = {t.name: predict.read_predictions(builder.made(f"predict:{t.name}")) for t in recipe.teachers}
-        fuse.run(recipe.teachers, said, recipe.fuse, recipe.classes, out, job)
+        known = {name: _read_sample(builder, name) for name in samples}
+        fuse.run(recipe.teachers, said, recipe.fuse, recipe.classes, out, job, known)
 
-    builder.add("fuse", "fuse", parts, len(builder.inputs.get("target").table), work, version=2)
+    builder.add("fuse", "fuse", parts, len(builder.inputs.get("target").table), work, version=3)
 
 
 def add_review(builder: Builder) -> None:

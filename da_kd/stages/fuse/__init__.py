@@ -20,6 +20,9 @@ from da_kd.merging.merge import MergedPool, Panel, join, merge_pool
 from da_kd.recipe import Fuse, Teacher
 from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
 from da_kd.stages.fuse.pool import pour, read_by, slices
+from da_kd.stages.fuse.sample import Sample
+
+__all__ = ["Sample", "fuse", "run", "states", "thresholds"]
 
 Int8 = npt.NDArray[np.int8]
 
@@ -31,6 +34,7 @@ def run(
     vocabulary: Vocabulary,
     out: Path,
     job: Job,
+    samples: Mapping[str, Sample] | None = None,
 ) -> None:
     """Write ``labels.parquet`` into ``out``: pseudo labels with scores, agreement and states.
 
@@ -41,6 +45,7 @@ def run(
         vocabulary: the recipe's classes.
         out: the output folder.
         job: where progress goes.
+        samples: by name, labelled images that the same teachers were run over.
 
     Raises:
         DataError: a class map does not fit, no teacher can see a class, or the tables are of different images.

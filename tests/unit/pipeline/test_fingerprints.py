@@ -18,6 +18,7 @@ ALL = (
     "teach:own",
     "predict:one",
     "predict:own",
+    "predict:own:source",
     "fuse",
     "review",
     "student",
@@ -34,7 +35,7 @@ ALL = (
 STUDENT = {"student", "finetuned", "evaluate:student", "evaluate:finetuned"}
 FUSED = {"fuse", "review", *STUDENT}
 BASELINES = {"source_only", "oracle", "evaluate:source_only", "evaluate:oracle"}
-OWN = {"teach:own", "predict:own", "evaluate:teacher:own", *FUSED}
+OWN = {"teach:own", "predict:own", "predict:own:source", "evaluate:teacher:own", *FUSED}
 
 
 def prints(steps):
@@ -69,7 +70,7 @@ def test_steps_come_in_the_order_they_run(recipe, steps):
         ("teachers.one.classes.dirt=null", FUSED | {"evaluate:teacher:one"}),
         ("teach.epochs=2", OWN),
         ("teachers.own.options.iou=0.5", OWN - {"teach:own"}),
-        ("predict.floor=0.1", FUSED | {"predict:one", "predict:own"}),
+        ("predict.floor=0.1", FUSED | {"predict:one", "predict:own", "predict:own:source"}),
         ("student.imgsz=128", STUDENT | BASELINES),
         ("evaluate.max_boxes=10", {name for name in ALL if name.startswith("evaluate:")}),
         ("evaluate.oracle_schedule.epochs=9", {"oracle", "evaluate:oracle"}),

@@ -1,0 +1,5 @@
+"""Training for torchvision's detectors: teachers of another family than ultralytics'. *teach* alone trains here."""
+
+from da_kd.training_torchvision.train import train_torchvision
+
+__all__ = ["train_torchvision"]
