@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt tools/install.sh Makefile | $
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	tools/install.sh $(BIN) review,app,onnx,transformers,test,lint
+	tools/install.sh $(BIN) review,app,onnx,export,transformers,test,lint
 	@touch $@
 
 install: $(VENV)/.installed  ## create .venv and install da_kd into it

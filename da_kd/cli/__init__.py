@@ -4,7 +4,8 @@ entry.py      all commands, and ``main``            failures.py   errors become 
 terminal.py   the two consoles                      progress.py   events become a live display or plain lines
 stopping.py   Ctrl-C and SIGTERM                    words.py      times, sizes, ages, places
 ladder.py     the table at the end of a run         predicting.py what *label* and *apply* share
-run.py check.py deep.py plan.py init.py template.py runs.py gc.py label.py evaluate.py review.py doctor.py probes.py
+run.py check.py deep.py plan.py init.py runs.py gc.py label.py evaluate.py export.py review.py
+doctor.py probes.py browser.py
               one command or a small family of them each
 
 Importing this package, and every command's ``--help``, loads no library that is slow to load.

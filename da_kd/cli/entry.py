@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from da_kd import __version__
+from da_kd.cli import browser
 from da_kd.cli.check import check
 from da_kd.cli.doctor import doctor
 from da_kd.cli.evaluate import evaluate
+from da_kd.cli.export import export
 from da_kd.cli.failures import guarded
 from da_kd.cli.gc import gc
 from da_kd.cli.init import init
@@ -31,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_COMMANDS = (run, resume, check, plan, init, ls, status, stop, gc, review, label, apply, evaluate, doctor)
+_COMMANDS = (run, resume, check, plan, init, ls, status, stop, gc, review, label, apply, evaluate, export, doctor, browser.app)
 
 for _command in _COMMANDS:
     app.command(_command.__name__)(guarded(_command))

@@ -1,5 +1,6 @@
 """The pipeline: stages in order, what is reused and why, runs that can be stopped and taken up again."""
 
+from da_kd.pipeline.exports import Exported, export_run
 from da_kd.pipeline.inputs import Inputs, drawn_output, load_inputs
 from da_kd.pipeline.plan import PlannedStep, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
@@ -9,6 +10,7 @@ from da_kd.pipeline.steps import STAGES, build_steps, review_input
 
 __all__ = [
     "STAGES",
+    "Exported",
     "Inputs",
     "PlannedStep",
     "Run",
@@ -18,6 +20,7 @@ __all__ = [
     "StepOutcome",
     "build_steps",
     "drawn_output",
+    "export_run",
     "list_runs",
     "load_inputs",
     "plan",

@@ -106,6 +106,16 @@ class Run:
         """Write where the run stands."""
         write_json(self.folder / "run.json", asdict(state))
 
+    def made(self, step: str) -> Path | None:
+        """Return the finished output of a step as the run recorded it, or None.
+
+        It is found by what is written down, not by what the recipe would make today: another version of da_kd may make
+        the same step anew, and still finds what an older one made.
+        """
+        fingerprint = str(self.state().steps.get(step, {}).get("fingerprint", ""))
+        found = list(self.workspace.glob(f"store/*/{fingerprint}/output.json")) if fingerprint else []
+        return found[0].parent if found else None
+
     def last_lines(self, most: int) -> list[str]:
         """Return the last lines of the run's events, from at most ``most`` bytes; the first may be cut."""
         try:
