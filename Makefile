@@ -40,7 +40,8 @@ format: $(VENV)/.installed-dev  ## mend the style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev  ## the demo's ladder for seeds 0, 1, 2 and 10, 11, 12
+bench: $(VENV)/.installed-dev  ## the speed and memory of predict; the demo's ladder for seeds 0, 1, 2 and 10, 11, 12
+	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/ladder.py
 
 clean:  ## remove the environment, keep every run

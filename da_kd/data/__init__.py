@@ -12,7 +12,16 @@ from __future__ import annotations
 from da_kd.data.classes import map_classes
 from da_kd.data.export import coco_dict, write_coco, write_yolo
 from da_kd.data.images import IMAGE_SUFFIXES, Probe, RgbImage, probe, read_image
-from da_kd.data.imageset import ImageSet, fingerprint, held_out, nested, nested_fraction, overlap, spread
+from da_kd.data.imageset import (
+    ImageSet,
+    fingerprint,
+    held_out,
+    nested,
+    nested_fraction,
+    only_classes,
+    overlap,
+    spread,
+)
 from da_kd.data.load import find_format, load_images
 from da_kd.data.predictions import StoredPredictions, read_coco_results
 from da_kd.data.scan import ScanCache, scan
@@ -34,6 +43,7 @@ __all__ = [
     "map_classes",
     "nested",
     "nested_fraction",
+    "only_classes",
     "open_video",
     "overlap",
     "probe",

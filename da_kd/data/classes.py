@@ -5,24 +5,24 @@ A name is never matched by likeness; likeness only makes suggestions.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
+from da_kd.data.aliases import nearest
 from da_kd.data.problems import SHOWN
 from da_kd.detections import Vocabulary
 from da_kd.errors import DataError
 
 REST = "*"  # in a mapping: every class that has no entry and no equal
+Target = str | tuple[str, ...] | None  # a class, one of several that cannot be told apart, or none
 
 
-def map_classes(
-    own: Vocabulary, mapping: Mapping[str, str | None], classes: Vocabulary, where: str
-) -> dict[str, str | None]:
-    """Return for each of a set's (or a teacher's) own classes one of the recipe's, or None where it is left out.
+def map_classes(own: Vocabulary, mapping: Mapping[str, Target], classes: Vocabulary, where: str) -> dict[str, Target]:
+    """Return for each of a set's (or a teacher's) own classes the recipe's, or None where it is left out.
 
     Args:
         own: the class names it has.
-        mapping: names that differ; None leaves a class out. Equal names need no entry, and ``*`` stands for all that
+        mapping: names that differ; None leaves a class out, and several names are a class that is one of these (a
+            ``vehicle`` may be a ``car`` or a ``truck``). Equal names need no entry, and ``*`` stands for all that
             have neither an entry nor an equal.
         classes: the recipe's class names.
         where: its key in the recipe, for messages (``data.source``).
@@ -38,8 +38,9 @@ def map_classes(
     problems += [
         f"{where}.classes maps '{name}' to '{to}', which is not one of the recipe's classes {_brief(classes)}"
         f"{_suggest(to, classes)} correct it"
-        for name, to in mapping.items()
-        if to is not None and to not in classes
+        for name, target in mapping.items()
+        for to in names_of(target)
+        if to not in classes
     ]
     problems += [
         f"class '{name}' of {where} is not one of the recipe's classes {_brief(classes)}{_suggest(name, classes)} "
@@ -54,11 +55,17 @@ def map_classes(
     return {name: mapping[name] if name in mapping else rest[name] for name in own}
 
 
+def names_of(target: Target) -> tuple[str, ...]:
+    """Return the classes that a class goes to: none, one, or those it may be."""
+    if target is None:
+        return ()
+    return (target,) if isinstance(target, str) else target
+
+
 def _suggest(name: str, known: Sequence[str]) -> str:
-    """Return "; did you mean ...?" where a known name is like ``name``, whatever the case; else a bare semicolon."""
-    by_lower = {item.lower(): item for item in known}
-    close = difflib.get_close_matches(name.lower(), list(by_lower), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(by_lower[item]) for item in close)}?" if close else ";"
+    """Return "; did you mean ...?" where a known name means or reads like ``name``; else a bare semicolon."""
+    close = nearest(name, known, 2)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
 
 
 def _brief(names: Sequence[str]) -> str:

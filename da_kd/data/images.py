@@ -74,6 +74,21 @@ def read_image(path: Path) -> RgbImage:
         raise DataError(f"Expected an image at {path}; found: {problem}. Replace the file or take it out.") from problem
 
 
+def read_gray(path: Path, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Return the image shrunk to (height, width) uint8 gray values, upright; a JPEG is decoded no finer than needed.
+
+    Raises:
+        DataError: as :func:`read_image`.
+    """
+    try:
+        with _open(_read_bytes(path)) as image:
+            image.draft(image.mode, (8 * width, 8 * height))
+            small = Image.fromarray(_decode(image)).convert("L").resize((width, height), Image.Resampling.BOX)
+            return np.array(small, dtype=np.uint8)
+    except _UnusableError as problem:
+        raise DataError(f"Expected an image at {path}; found: {problem}. Replace the file or take it out.") from problem
+
+
 def probe(path: Path, *, verify: bool = True) -> Probe:
     """Look at an image file without keeping its pixels; never raises for a bad file.
 

@@ -5,6 +5,7 @@ Must not know formats or how labels were read.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -113,6 +114,19 @@ def spread(image_set: ImageSet, most: int) -> ImageSet:
     if len(good) <= most:
         return image_set.take(good)
     return image_set.take(good[np.linspace(0, len(good) - 1, most).astype(np.int64)])
+
+
+def only_classes(image_set: ImageSet, names: Sequence[str]) -> ImageSet:
+    """Return all images with a vocabulary of only some classes, in the given order; boxes of the others are gone."""
+    table = image_set.table
+    places = [table.vocabulary.index(name) for name in names]
+    label = np.full(len(table.vocabulary), -1, np.int32)
+    label[places] = np.arange(len(places))
+    table = table.pick_boxes(label[table.label] >= 0)
+    table = dataclasses.replace(
+        table, vocabulary=tuple(names), searched=table.searched[:, places], label=label[table.label]
+    )
+    return ImageSet(image_set.root, table)
 
 
 def overlap(a: ImageSet, b: ImageSet) -> list[tuple[str, str]]:

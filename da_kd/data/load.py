@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from da_kd.data.classes import map_classes
+from da_kd.data.classes import Target, map_classes, names_of
 from da_kd.data.coco import open_coco
 from da_kd.data.files import walk
 from da_kd.data.folder import open_folder
@@ -24,7 +24,7 @@ from da_kd.data.source import Source, Truth, missing_split
 from da_kd.data.video import VIDEO_SUFFIXES, open_video
 from da_kd.data.voc import is_voc, open_voc
 from da_kd.data.yolo import find_yaml, open_yolo
-from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary, table_of
+from da_kd.detections import Detections, DetectionTable, ImageRecord, State, Vocabulary, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.recipe.models import Images
@@ -173,30 +173,34 @@ def _require_readable(records: Sequence[ImageRecord], name: str, source: Source)
 
 def _labelled(
     truth: Truth,
-    mapping: dict[str, str | None],
+    mapping: dict[str, Target],
     classes: Vocabulary,
     records: Sequence[ImageRecord],
     *,
     labelled: tuple[str, ...] | None,
     job: Job,
 ) -> DetectionTable:
-    """Return ground truth in the recipe's classes."""
+    """Return ground truth in the recipe's classes.
+
+    A box of a class that may be one of several becomes an ignored box of each.
+    """
     for text in truth.warnings:
         job.warn(text)
     covered = classes if labelled is None else labelled
-    targets = [to if (to := mapping[name]) in covered else None for name in truth.vocabulary]
-    new_label = np.array([-1 if to is None else classes.index(to) for to in targets], dtype=np.int32)
+    targets = [tuple(to for to in names_of(mapping[name]) if to in covered) for name in truth.vocabulary]
+    labels = [np.array([classes.index(to) for to in names], np.int32) for names in targets]
+    unclear = np.array([isinstance(mapping[name], tuple) for name in truth.vocabulary], bool)
     found: dict[str, Detections] = {}
     state: dict[str, npt.NDArray[np.int8]] = {}
     given = truth.found()
     for key, (boxes, states) in given.items():
-        label = new_label[boxes.label]
-        keep = label >= 0
-        found[key] = Detections(classes, boxes.xyxy[keep], boxes.score[keep], label[keep])
-        state[key] = states[keep]
-    stray = {name for name in truth.vocabulary if mapping[name] is not None and mapping[name] not in covered}
+        row = np.repeat(np.arange(len(boxes)), [len(labels[label]) for label in boxes.label])
+        label = np.concatenate([np.zeros(0, np.int32), *(labels[label] for label in boxes.label)])
+        found[key] = Detections(classes, boxes.xyxy[row], boxes.score[row], label)
+        state[key] = np.where(unclear[boxes.label[row]], np.int8(State.IGNORED), states[row])
+    stray = {name for name, to in zip(truth.vocabulary, targets, strict=True) if mapping[name] is not None and not to}
     _tell_left_out(stray, [boxes for boxes, _ in given.values()], job)
-    searched = labelled if labelled is not None else tuple(to for to in targets if to is not None)
+    searched = labelled if labelled is not None else tuple(to for names in targets for to in names)
     table = table_of(classes, records, found, searched=searched, state=state)
     return _narrowed(table, truth, mapping) if truth.searched else table
 
@@ -208,11 +212,11 @@ def _tell_left_out(stray: set[str], found: Sequence[Detections], job: Job) -> No
         job.warn(f"{count} boxes of {', '.join(sorted(stray))} are left out: 'labelled_classes' does not name them.")
 
 
-def _narrowed(table: DetectionTable, truth: Truth, mapping: dict[str, str | None]) -> DetectionTable:
+def _narrowed(table: DetectionTable, truth: Truth, mapping: dict[str, Target]) -> DetectionTable:
     """Return the table with nothing counted as searched that the labels themselves say was not."""
     mask = table.searched.copy()
     for row, key in enumerate(table.key):
         if key in truth.searched:
-            names = {mapping.get(name) for name in truth.searched[key]}
+            names = {to for name in truth.searched[key] for to in names_of(mapping.get(name))}
             mask[row] &= np.array([name in names for name in table.vocabulary], dtype=bool)
     return dataclasses.replace(table, searched=mask)

@@ -127,6 +127,10 @@ class MergedPool:
         """(M,) float32 in (0, 1]: the share of the able teachers that saw each box."""
         return (self.saw / np.maximum(self.able, 1)).astype(np.float32)
 
+    def pick(self, rows: IntArray | Bools) -> MergedPool:
+        """Return some of the boxes."""
+        return MergedPool(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
 
 def join(parts: Sequence[MergedPool], teachers: int) -> MergedPool:
     """Return the parts, of T teachers and whose ``image`` counts through, one after the other as one."""

@@ -6,7 +6,7 @@ from da_kd.pipeline.plan import PlannedStep, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
 from da_kd.pipeline.run import resume, run
 from da_kd.pipeline.runs import Run, RunState, list_runs
-from da_kd.pipeline.steps import STAGES, build_steps, review_input
+from da_kd.pipeline.steps import STAGES, build_steps, first, review_input
 
 __all__ = [
     "STAGES",
@@ -21,6 +21,7 @@ __all__ = [
     "build_steps",
     "drawn_output",
     "export_run",
+    "first",
     "list_runs",
     "load_inputs",
     "plan",

@@ -10,7 +10,7 @@ from da_kd.data import ImageSet, ScanCache, load_images, overlap
 from da_kd.demo import render_set
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.recipe import Images, Recipe
+from da_kd.recipe import Images, Recipe, Teacher
 from da_kd.stages.predict import refuse_unreadable
 from da_kd.store import Output, Store
 
@@ -80,17 +80,36 @@ def load_inputs(recipe: Recipe, store: Store, job: Job) -> Inputs:
     return Inputs(sets, notes)
 
 
+def learns(teacher: Teacher, source: ImageSet) -> tuple[str, ...]:
+    """Return the classes that a teacher is trained on: those it is to learn, else those the source has labels for."""
+    if teacher.learns is not None:
+        return teacher.learns
+    return tuple(name for name, known in zip(source.vocabulary, _labelled(source), strict=True) if known)
+
+
+def _labelled(images: ImageSet) -> list[bool]:
+    """Return for each class whether it was looked for in any image."""
+    return [bool(count) for count in images.table.searched.sum(axis=0)]
+
+
 def _require_taught(recipe: Recipe, sets: Mapping[str, ImageSet]) -> None:
-    """Refuse classes that the source has no labels for, where it alone teaches the teachers."""
-    if "source" not in sets or any(teacher.weights is not None for teacher in recipe.teachers):
+    """Refuse classes that the source has no labels for, where it alone teaches who is to know them."""
+    if "source" not in sets:
         return
-    labelled = (sets["source"].table.searched.sum(axis=0) > 0).tolist()
-    unknown = [name for name, known in zip(recipe.classes, labelled, strict=True) if not known]
+    source = sets["source"]
+    known = {name for name, labelled in zip(source.vocabulary, _labelled(source), strict=True) if labelled}
+    trained = [teacher for teacher in recipe.teachers if teacher.weights is None]
+    wanted = {name for teacher in trained for name in teacher.learns or ()}
+    if len(trained) == len(recipe.teachers):
+        wanted |= set(recipe.classes)
+    unknown = [name for name in recipe.classes if name in wanted - known]
+    if not unknown and trained and not known:
+        unknown = list(recipe.classes)
     if unknown:
         raise DataError(
-            f"data.source: expected labels for every class of the recipe, since all teachers learn from it; found none "
-            f"for {', '.join(map(repr, unknown))}. Add such labels, map a class under data.source.classes, or take it "
-            "out of 'classes'."
+            "data.source: expected labels for every class that only trained teachers know, since they learn from it; "
+            f"found none for {', '.join(map(repr, unknown))}. Add such labels, map a class under data.source.classes, "
+            "or take it out of 'classes' or 'learns'."
         )
 
 
@@ -112,7 +131,7 @@ def drawn_output(spec: Images, seed: int) -> Output:
 
 
 def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:
-    """Return a sentence for each set that shares images with the test set."""
+    """Return a sentence for each set that shares images with the test set, or is not held out though it should be."""
     notes = []
     for name in ("source", "source_val", "target", "target_labelled", "target_dev"):
         if name in sets and "test" in sets:
@@ -122,4 +141,9 @@ def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:
                     f"{len(shared)} images of data.test are also in data.{name} (same content), e.g. '{shared[0][1]}'; "
                     "figures on them say little about new images."
                 )
+    if "source" in sets and "source_val" in sets and (shared := overlap(sets["source"], sets["source_val"])):
+        notes.append(
+            f"{len(shared)} images of data.source_val are also in data.source (same content), e.g. '{shared[0][1]}'; "
+            "teachers that learned from them are surer of them than of new images, and so is what is fitted on them."
+        )
     return notes

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from da_kd.detections import DetectionTable, read_table
 from da_kd.events import Job, StageDone, StageStarted
@@ -22,7 +22,7 @@ from da_kd.stages.report import ReportFacts, write_report
 from da_kd.store import Store, library_versions, write_json
 from da_kd.training import read_result
 
-_REPORT_VERSION = 2
+_REPORT_VERSION = 3
 
 
 def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> RunMetrics:
@@ -96,17 +96,50 @@ def _facts(
         curves={_row(name): read_result(path).curves for name, path in _trainings(done).items()},
         pseudo=read_table(review / "labels.parquet") if review else None,
         label_truth=inputs.sets["target_labelled"].table if "target_labelled" in inputs.sets else None,
-        keep=fuse.thresholds(recipe.fuse.keep, recipe.classes),
-        drop=fuse.thresholds(recipe.fuse.drop, recipe.classes),
+        keep=_thresholds(recipe, done, "keep"),
+        drop=_thresholds(recipe, done, "drop"),
+        guard=fuse.read_verdict(done["fuse"]) if "fuse" in done else None,
         truth=test.table if test else None,
         test_root=test.root if test else None,
         predictions=_predictions(done),
         skipped=_skipped(recipe, done),
         review=_counts(review),
-        notes=(*inputs.notes, *_sittings(done)),
+        notes=(*inputs.notes, *_sittings(done), *_labels_used(done), *_simulated(recipe)),
         images=recipe.report.images,
         recipe_yaml=dump_recipe(recipe),
     )
+
+
+def _thresholds(recipe: Recipe, done: Mapping[str, Path], side: Literal["keep", "drop"]) -> dict[str, float]:
+    """Return the thresholds that the pseudo labels are of, or, where there are none yet, those of the recipe."""
+    if "fuse" not in done:
+        return fuse.thresholds(getattr(recipe.fuse, side), recipe.classes)
+    tree = json.loads((done["fuse"] / "thresholds.json").read_text(encoding="utf-8"))
+    return {name: float(given[side]) for name, given in tree["classes"].items()}
+
+
+def _labels_used(done: Mapping[str, Path]) -> list[str]:
+    """Return a sentence for everything that *fuse* took from labelled images; target labels are called so."""
+    used = fuse.labels_used(done["fuse"]) if "fuse" in done else {}
+    return [
+        f"Pseudo labels: {purpose} by the labels of {'the review: its ' if audited else 'data.'}{where}"
+        f"{'; these are labels of the target domain, and every row after them has used them' if of_target else ''}."
+        for purpose, where in used.items()
+        for audited in [where.startswith("audit")]
+        for of_target in [audited or where.startswith("target")]
+    ]
+
+
+def _simulated(recipe: Recipe) -> list[str]:
+    """Return a sentence where labels played the person who reviews."""
+    if recipe.review.mode != "simulate":
+        return []
+    config = recipe.review.simulate
+    return [
+        f"Review was simulated with the labels of data.target_labelled (budget: {config.budget} boxes, order: "
+        f"{config.order}, errors: {config.error:.0%}); these are labels of the target domain, and the rows of students "
+        "have used them."
+    ]
 
 
 def _trainings(done: Mapping[str, Path]) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from da_kd.pipeline.inputs import Inputs, load_inputs
 from da_kd.pipeline.reporting import collect_metrics, make_report
 from da_kd.pipeline.results import RunResult, StepOutcome
 from da_kd.pipeline.runs import Run, RunState, State
-from da_kd.pipeline.steps import STAGES, Step, build_steps, review_input
+from da_kd.pipeline.steps import STAGES, Step, build_steps, first, review_input
 from da_kd.recipe import Recipe, load_recipe
 from da_kd.stages import review
 from da_kd.store import Store, hold
@@ -103,8 +103,8 @@ class _Runner:
         outcomes = []
         for step in steps.values():
             if STAGES.index(step.stage) > self.last:
-                continue
-            if step.name == "review":
+                break  # a further round begins with *predict* again, and needs what comes before it
+            if step.name == first(steps, "review"):
                 self._wait_for_person(inputs, steps, job)
             outcomes.append(self._do(step, job))
         metrics = collect_metrics(self.recipe, steps, self.store)
@@ -181,7 +181,7 @@ class _Runner:
 
     def _wait_for_person(self, inputs: Inputs, steps: Mapping[str, Step], job: Job) -> None:
         """Pause where a person has to review these pseudo labels and has not said that they did."""
-        labels = steps["fuse"].output.fingerprint
+        labels = steps[first(steps, "fuse")].output.fingerprint
         if self.recipe.review.mode != "human" or self.state.reviewed == labels:
             return
         given = review_input(self.recipe, inputs, self.store, steps)
@@ -194,11 +194,12 @@ class _Runner:
 
     def _take_back(self, inputs: Inputs, steps: dict[str, Step], job: Job) -> dict[str, Step]:
         """Take what the person did into the journal; return the steps that follow from it."""
-        if not self.store.finished(steps["fuse"].output) or self.state.opened != steps["fuse"].output.fingerprint:
+        labels = steps[first(steps, "fuse")].output
+        if not self.store.finished(labels) or self.state.opened != labels.fingerprint:
             return steps  # these labels were not in front of anybody yet
         given = review_input(self.recipe, inputs, self.store, steps)
         review.take_back(given, self.place.workspace, job.named("review"))
-        self.state = replace(self.state, reviewed=steps["fuse"].output.fingerprint)
+        self.state = replace(self.state, reviewed=labels.fingerprint)
         self.place.save(self.state)
         return build_steps(self.recipe, inputs, self.store)
 

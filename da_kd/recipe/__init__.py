@@ -1,41 +1,52 @@
 """Recipes: one YAML file that says what is adapted to what, checked as a whole before anything runs."""
 
-from da_kd.recipe.load import dump_recipe, load_recipe, parse_recipe
+from da_kd.recipe.load import dump_recipe, load_recipe, parse_recipe, recipe_from_text
 from da_kd.recipe.models import (
     Accept,
     Architecture,
+    Audit,
     Data,
     Distill,
     Evaluate,
     Finetune,
     Fuse,
+    Guard,
     Images,
     Predict,
     Recipe,
     Report,
     Review,
+    Rounds,
     Schedule,
+    Simulate,
     Student,
     Teacher,
+    Views,
 )
 
 __all__ = [
     "Accept",
     "Architecture",
+    "Audit",
     "Data",
     "Distill",
     "Evaluate",
     "Finetune",
     "Fuse",
+    "Guard",
     "Images",
     "Predict",
     "Recipe",
     "Report",
     "Review",
+    "Rounds",
     "Schedule",
+    "Simulate",
     "Student",
     "Teacher",
+    "Views",
     "dump_recipe",
     "load_recipe",
     "parse_recipe",
+    "recipe_from_text",
 ]

@@ -52,14 +52,26 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError([f"expected a YAML file at {path}; there is none"], str(path))
     try:
         text = path.read_text(encoding="utf-8")
-        tree = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - derived from the safe loader
     except UnicodeDecodeError as error:
         raise RecipeError([f"expected UTF-8 text; byte {error.start} is not"], str(path)) from error
+    return recipe_from_text(text, changes, folder=path.resolve().parent, source=str(path))
+
+
+def recipe_from_text(
+    text: str, changes: Sequence[str] = (), folder: Path | None = None, source: str = "the recipe"
+) -> Recipe:
+    """Check a recipe given as YAML; ``folder`` is what relative paths count from.
+
+    Raises:
+        RecipeError: with every problem found.
+    """
+    try:
+        tree = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - derived from the safe loader
     except yaml.YAMLError as error:
-        raise RecipeError([f"not readable as YAML: {_yaml_place(error)}"], str(path)) from error
+        raise RecipeError([f"not readable as YAML: {_yaml_place(error)}"], source) from error
     if not isinstance(tree, dict):
-        raise RecipeError([f"expected keys and values; found {_kind(tree)}"], str(path))
-    return parse_recipe(tree, changes, folder=path.resolve().parent, source=str(path))
+        raise RecipeError([f"expected keys and values; found {_kind(tree)}"], source)
+    return parse_recipe(tree, changes, folder=folder, source=source)
 
 
 def parse_recipe(

@@ -8,14 +8,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from da_kd.recipe.rules import REFUSED_ARGS, class_problems, stage_problems
+from da_kd.recipe.rules import REFUSED_ARGS, class_problems, stage_problems, teacher_problems
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 ClassName = Annotated[str, Field(min_length=1)]
+
+
+def _class_target(value: Any) -> Any:
+    """Refuse what is neither a name, nor null, nor several different names; one check, so that it is one sentence."""
+    if isinstance(value, list | tuple):
+        names = [name for name in value if isinstance(name, str) and name]
+        if len(set(names)) == len(value) > 1:
+            return tuple(names)
+    elif value is None or (isinstance(value, str) and value):
+        return value
+    raise ValueError(f"expected a class, null, or a list of two or more different classes; found {value!r}")
+
+
+ClassTarget = Annotated[str | tuple[str, ...] | None, BeforeValidator(_class_target)]
 
 
 class Section(BaseModel):
@@ -54,7 +68,8 @@ class Images(Section):
         images: the folder of the images, where the labels do not say (COCO JSON).
         split: which splits of the set to take; empty means all there is.
         classes: the set's class names mapped to the recipe's; null drops a class, and ``"*": null`` all that are not
-            named. Names that are equal need no entry.
+            named. Names that are equal need no entry. A list (``vehicle: [car, truck]``) is for a class that may be any
+            of these: its boxes are ignored in each.
         labelled_classes: the recipe's classes that this set has labels for; the default is those its class list names.
             Boxes of other classes are left out.
         fraction: the share of the images to take, nested: a smaller share is always a part of a larger one, and the
@@ -69,7 +84,7 @@ class Images(Section):
     format: Literal["auto", "yolo", "coco", "voc", "folder", "video"] = "auto"
     images: str | None = None
     split: tuple[Name, ...] = ()
-    classes: dict[str, ClassName | None] = Field(default_factory=dict)
+    classes: dict[str, ClassTarget] = Field(default_factory=dict)
     labelled_classes: tuple[ClassName, ...] | None = None
     fraction: Fraction = 1.0
     holdout: Holdout | None = None
@@ -114,11 +129,12 @@ class Data(Section):
 
 
 class Architecture(Section):
-    """A detector of the ultralytics package.
+    """A detector of the ultralytics package or, for a teacher of kind ``torchvision``, of torchvision.
 
     Attributes:
         model: a model YAML by name (``yolo11n.yaml``: trained from scratch) or a ``.pt`` file (its weights are the
-            start; loading a ``.pt`` can run code, so take it from people you trust).
+            start; loading a ``.pt`` can run code, so take it from people you trust); for ``torchvision`` the name of a
+            model, always trained from scratch.
         width: channel multiplier instead of the YAML's own (0.125 gives about 0.8 million parameters).
         depth: depth multiplier instead of the YAML's own.
         imgsz: side of the square the images are scaled into, in pixels; a multiple of 32.
@@ -141,7 +157,8 @@ class Schedule(Section):
         lr: first learning rate.
         optimizer: the optimiser's name.
         freeze: number of first layers that stay as they are.
-        args: further training arguments of ultralytics (augmentation and the like), passed on as they are.
+        args: further training arguments of ultralytics (augmentation and the like), passed on as they are; where a
+            teacher of kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -167,6 +184,29 @@ class Schedule(Section):
         return self
 
 
+class Views(Section):
+    """A teacher looks at every image several times, and its answers are merged (test-time augmentation).
+
+    Attributes:
+        flip: it looks at the mirror image, too.
+        scales: it looks at the image at these scales, too: below 1 on a larger grey canvas, so that objects are
+            smaller; above 1 in overlapping tiles, so that they are larger.
+        merge: ``wbf`` takes the mean of what the views say, ``nms`` the best.
+    """
+
+    flip: bool = True
+    scales: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = ()
+    merge: Literal["wbf", "nms"] = "wbf"
+
+    @model_validator(mode="after")
+    def _more_than_one(self) -> Self:
+        if len({1.0, *self.scales}) != 1 + len(self.scales):
+            raise ValueError(f"expected different scales other than 1; found {list(self.scales)}")
+        if not self.flip and not self.scales:
+            raise ValueError("expected 'flip: true' or 'scales'; without both there is nothing more to look at")
+        return self
+
+
 class Teacher(Section):
     """One teacher: given weights, or an architecture that *teach* trains on the source.
 
@@ -177,13 +217,16 @@ class Teacher(Section):
             ``.pt`` can run code, so take it from people you trust.
         architecture: what to train where there are no weights.
         schedule: how to train it; the default is the section ``teach``.
+        learns: the recipe's classes that it is trained on; the default is those that the source has labels for.
         classes: the teacher's class names mapped to the recipe's; null drops a class. Names that are equal need no
-            entry, and other classes go nowhere.
+            entry, and other classes go nowhere. A list (``vehicle: [car, truck]``) is for a class that may be any of
+            these: its boxes are *uncertain* in each, where no other teacher knows better.
         adapt: ``batch_norm`` re-estimates the teacher's normalisation statistics on the target images, without labels
             (ultralytics teachers only).
         weight: how much the teacher counts when boxes are merged.
         class_weights: weights for single classes of the recipe, instead of ``weight``.
         options: further settings of the adapter.
+        views: the teacher looks at mirrored or scaled copies of an image, too.
     """
 
     name: Name
@@ -191,11 +234,13 @@ class Teacher(Section):
     weights: str | None = None
     architecture: Architecture | None = None
     schedule: Schedule | None = None
-    classes: dict[str, ClassName | None] = Field(default_factory=dict)
+    learns: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
+    classes: dict[str, ClassTarget] = Field(default_factory=dict)
     adapt: Literal["none", "batch_norm"] = "none"
     weight: Annotated[float, Field(gt=0)] = 1.0
     class_weights: dict[ClassName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
+    views: Views | None = None
 
     @model_validator(mode="after")
     def _weights_or_architecture(self) -> Self:
@@ -226,6 +271,61 @@ class Predict(Section):
     max_bad: Score = 0.2
 
 
+class Thresholds(Section):
+    """How the score from which a box is kept comes about, class by class.
+
+    Where a class has too little to go by, ``fuse.keep`` and ``fuse.drop`` stand, with a warning. No score that comes
+    about otherwise lies below ``fuse.drop``.
+
+    Attributes:
+        by: ``fixed`` takes ``fuse.keep`` and ``fuse.drop`` as they are; ``quantile`` leaves a share of a class's boxes
+            below; ``source_distribution`` keeps as many boxes per image as the source's labels have, which assumes
+            that both domains hold equally many objects; ``f_beta`` takes the best F-measure on labelled images, and
+            ``audit`` on the audited images of the review, as soon as some are done (until then as ``fixed``).
+        quantile: for ``quantile``: the share of a class's merged boxes (all that ``predict.floor`` let through) that is
+            not kept.
+        beta: for ``f_beta`` and ``audit``: how much more recall counts than precision; below 1, less.
+        drop: where the score was not given but computed: the share of it below which a box is dropped.
+    """
+
+    by: Literal["fixed", "quantile", "source_distribution", "f_beta", "audit"] = "fixed"
+    quantile: Score = 0.7
+    beta: Annotated[float, Field(gt=0, le=10)] = 1.0
+    drop: Score = 0.4
+
+    @model_validator(mode="after")
+    def _has_a_use(self) -> Self:
+        measured = ("f_beta", "audit")
+        meant = {"quantile": ("quantile",), "beta": measured, "drop": ("quantile", "source_distribution", *measured)}
+        defaults = type(self).model_fields
+        idle = [k for k, uses in meant.items() if getattr(self, k) != defaults[k].default and self.by not in uses]
+        if idle:
+            raise ValueError(f"{', '.join(map(repr, idle))} means nothing with 'by: {self.by}'; remove it")
+        return self
+
+
+class Guard(Section):
+    """Compares pseudo labels with what the same teachers say of labelled source images; needs no target label.
+
+    Attributes:
+        mode: ``warn`` says what looks broken, ``refuse`` stops there where the whole set does, ``off`` does not look.
+        demote: a class that collapsed counts as not searched for, so that silence about it does not teach that it is
+            background.
+        lost: a class is lost where an image has fewer kept boxes of it than this share of the source's.
+        exploded: a class is exploded where an image has more kept boxes of it than this many times the source's.
+        fading: the set looks broken where the share of the teachers' boxes that is kept falls below this share of the
+            source's.
+        thin: it does, too, where an image has fewer kept boxes than this share of the source's.
+    """
+
+    mode: Literal["warn", "refuse", "off"] = "warn"
+    demote: bool = True
+    lost: Score = 0.15
+    exploded: Annotated[float, Field(gt=1)] = 10.0
+    fading: Score = 0.2
+    thin: Score = 0.35
+
+
 class Fuse(Section):
     """Teachers' boxes become pseudo labels.
 
@@ -239,6 +339,13 @@ class Fuse(Section):
             ``demote`` makes it *uncertain* at most, ``drop`` drops it.
         keep: score from which a box is *kept*, by class; ``default`` is for classes not named.
         drop: score below which a box is *dropped*, likewise; between the two it is *uncertain*.
+        thresholds: whether ``keep`` and ``drop`` are taken as given, or others are computed.
+        calibrate: ``logistic`` turns every teacher's scores, class by class, into the share of such boxes that is right
+            on labelled images, before anything is merged.
+        fit_on: the labelled images that ``calibrate`` and ``f_beta`` use: ``data.target_dev``, ``data.source_val``, or
+            with ``auto`` the first of these that is given; or ``audit``, the audited images of the review, as soon as
+            some are done. Target labels used so are told in the report.
+        guard: what is done about labels that have collapsed.
     """
 
     method: Literal["wbf", "nms", "soft_nms", "nmm"] = "wbf"
@@ -247,6 +354,10 @@ class Fuse(Section):
     lonely: Literal["keep", "demote", "drop"] = "keep"
     keep: dict[str, Score] = Field(default_factory=lambda: {"default": 0.5})
     drop: dict[str, Score] = Field(default_factory=lambda: {"default": 0.1})
+    thresholds: Thresholds = Thresholds()
+    calibrate: Literal["none", "logistic"] = "none"
+    fit_on: Literal["auto", "target_dev", "source_val", "audit"] = "auto"
+    guard: Guard = Guard()
 
     @field_validator("keep", "drop", mode="before")
     @classmethod
@@ -268,6 +379,12 @@ class Fuse(Section):
             raise ValueError(f"expected 'drop' at or below 'keep'; it lies above it for {', '.join(wrong)}")
         return self
 
+    @property
+    def learns_from_audit(self) -> bool:
+        """Whether thresholds or calibration come from the audited images of the review."""
+        fitted = self.calibrate != "none" or self.thresholds.by == "f_beta"
+        return self.thresholds.by == "audit" or (fitted and self.fit_on == "audit")
+
     def threshold(self, name: str) -> float:
         """Return the score from which a box of a class is kept."""
         return self.keep.get(name, self.keep["default"])
@@ -285,16 +402,54 @@ class Accept(Section):
     agreement: Score = 0.0
 
 
+class Simulate(Section):
+    """A reviewer who knows the truth, to measure what a review would be worth; uses ``data.target_labelled``.
+
+    Attributes:
+        budget: how many boxes the reviewer looks at or adds.
+        error: the share of decisions that come out wrong.
+        order: ``queue`` goes by what a correction is worth, ``random`` by chance.
+    """
+
+    budget: Annotated[int, Field(ge=0)] = 500
+    error: Score = 0.0
+    order: Literal["queue", "random"] = "queue"
+
+
+class Audit(Section):
+    """A random sample of whole images that a person labels completely: what measures labels and models.
+
+    Attributes:
+        images: how many images to draw; 0 for no audit.
+        draw: ``uniform`` gives every image the same chance; ``boxes`` gives half of it in proportion to its boxes,
+            which tells more about rare classes and less about empty images.
+        blind: whether the person sees an audited image without its pseudo labels first.
+        release: whether audited images may be trained on; they then measure a student too well.
+        beta: how much more recall counts than precision in the best threshold that the audit tells.
+    """
+
+    images: Annotated[int, Field(ge=0)] = 0
+    draw: Literal["uniform", "boxes"] = "uniform"
+    blind: bool = True
+    release: bool = False
+    beta: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
 class Review(Section):
     """Pseudo labels in front of a person (or a rule) in FiftyOne.
 
     Attributes:
-        mode: ``auto`` applies ``accept``; ``human`` pauses the run; ``skip`` leaves FiftyOne alone.
+        mode: ``auto`` applies ``accept``; ``human`` pauses the run; ``skip`` leaves FiftyOne alone; ``simulate`` lets
+            labels that are at hand play the person, to measure what a review is worth. The report tells of it.
         accept: the rule of ``auto``.
+        simulate: the reviewer of ``simulate``.
+        audit: the images of ``human`` that measure.
     """
 
-    mode: Literal["auto", "human", "skip"] = "skip"
+    mode: Literal["auto", "human", "skip", "simulate"] = "skip"
     accept: Accept = Accept()
+    simulate: Simulate = Simulate()
+    audit: Audit = Audit()
 
 
 class Student(Architecture):
@@ -308,9 +463,34 @@ class Distill(Schedule):
 
     Attributes:
         init: ``model`` starts from ``student.model``; ``source`` from the student's architecture trained on the source.
+        weight: how much a kept box counts in training: all the same (``none``), or as much as its ``score`` says. What
+            a person decided always counts fully.
+        uncertain: what an uncertain box teaches: nothing for its own class (``ignore``), nothing for any class
+            (``ignore_all``), or that there is no object (``background``).
+        unsearched: what an image teaches of classes that no teacher searched it for: nothing (``mask``), or that there
+            are none (``background``).
+        oversample: how often an image with a box that a person decided on is seen in an epoch.
     """
 
     init: Literal["model", "source"] = "model"
+    weight: Literal["none", "score"] = "none"
+    uncertain: Literal["ignore", "ignore_all", "background"] = "ignore"
+    unsearched: Literal["mask", "background"] = "mask"
+    oversample: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class Rounds(Section):
+    """The student labels the target anew, and another learns from that; what people decided stays.
+
+    Attributes:
+        count: how often the target is labelled and a student trained; 1 is the teachers alone.
+        student: whether the student of a round ``joins`` the teachers in the next one, or ``replaces`` them.
+        init: where a later student starts: like the first (``again``), or from the one before (``previous``).
+    """
+
+    count: Annotated[int, Field(ge=1, le=10)] = 1
+    student: Literal["joins", "replaces"] = "joins"
+    init: Literal["again", "previous"] = "again"
 
 
 class Finetune(Schedule):
@@ -369,6 +549,7 @@ class Recipe(Section):
         review: who decides about pseudo labels.
         student: the compact model.
         distill: how the student learns from pseudo labels; without it there is no student.
+        rounds: how often; a plain number is ``count``.
         finetune: how it goes on with labelled images; without it there is no fine-tuned row.
         evaluate: which models are scored; without it there are no figures.
         report: the page.
@@ -388,14 +569,20 @@ class Recipe(Section):
     review: Review = Review()
     student: Student = Student()
     distill: Distill | None = None
+    rounds: Rounds = Rounds()
     finetune: Finetune | None = None
     evaluate: Evaluate | None = None
     report: Report = Report()
 
+    @field_validator("rounds", mode="before")
+    @classmethod
+    def _a_number_is_a_count(cls, value: Any) -> Any:
+        return {"count": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         # One message for all of them, a line each, so that a person mends everything at once.
-        problems = [*class_problems(self), *stage_problems(self)]
+        problems = [*class_problems(self), *teacher_problems(self), *stage_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self

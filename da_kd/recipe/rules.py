@@ -5,10 +5,13 @@ Knows a recipe's names; must not look at a disk, nor know how a stage works.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from da_kd.recipe.torchvision_args import torchvision_arg_problems
+
 if TYPE_CHECKING:
-    from da_kd.recipe.models import Images, Recipe
+    from da_kd.recipe.models import Images, Recipe, Teacher
 
 # Training arguments that have a key of their own, or that would break the method, each with the reason.
 REFUSED_ARGS = {
@@ -38,19 +41,67 @@ def class_problems(recipe: Recipe) -> list[str]:
         ("fuse.keep", set(recipe.fuse.keep) - {"default"}),
         ("fuse.drop", set(recipe.fuse.drop) - {"default"}),
     ]
-    places += [(f"teachers.{t.name}.classes", {c for c in t.classes.values() if c}) for t in recipe.teachers]
+    places += [(f"teachers.{t.name}.classes", _targets(t.classes)) for t in recipe.teachers]
     places += [(f"teachers.{t.name}.class_weights", set(t.class_weights)) for t in recipe.teachers]
+    places += [(f"teachers.{t.name}.learns", set(t.learns or ())) for t in recipe.teachers]
     for key in ("source", "source_val", "target", "target_labelled", "target_dev", "test"):
         images: Images | None = getattr(recipe.data, key)
         if images is not None:
-            places.append((f"data.{key}.classes", {c for c in images.classes.values() if c}))
+            places.append((f"data.{key}.classes", _targets(images.classes)))
             places.append((f"data.{key}.labelled_classes", set(images.labelled_classes or ())))
     for place, used in places:
         problems += [
             f"{place}: expected one of the recipe's classes {list(recipe.classes)}; found '{name}'"
             for name in sorted(used - known)
         ]
+    unlearned = [name for name in recipe.classes if not any(_may_know(t, name) for t in recipe.teachers)]
+    if unlearned:
+        problems.append(f"teachers: expected one that learns each class; found none for {', '.join(unlearned)}")
     return problems
+
+
+def _may_know(teacher: Teacher, name: str) -> bool:
+    """Return whether a teacher may know a class: what given weights know only shows when they are opened."""
+    return teacher.weights is not None or teacher.learns is None or name in teacher.learns
+
+
+def _targets(classes: Mapping[str, str | tuple[str, ...] | None]) -> set[str]:
+    """Return the recipe's classes that a mapping names."""
+    return {name for to in classes.values() if to for name in ((to,) if isinstance(to, str) else to)}
+
+
+def teacher_problems(recipe: Recipe) -> list[str]:
+    """Return what a teacher is asked to be that its kind cannot be."""
+    problems = []
+    for teacher in recipe.teachers:
+        place = f"teachers.{teacher.name}"
+        if teacher.weights is not None:
+            problems += [f"{place}: 'learns' is for training; beside 'weights' use 'classes'"] if teacher.learns else []
+        elif teacher.kind not in _TRAINED:
+            problems.append(f"{place}: teachers of kind '{teacher.kind}' are not trained here; give 'weights'")
+        if teacher.learns is not None and len(set(teacher.learns)) != len(teacher.learns):
+            problems.append(f"{place}.learns: expected distinct classes; found {list(teacher.learns)}")
+        if teacher.views is not None and teacher.kind == "coco_file":
+            problems.append(f"{place}.views: stored predictions look at no image; leave 'views' out")
+        if teacher.kind == "torchvision" and teacher.architecture is not None:
+            problems += _torchvision_problems(teacher, recipe)
+    return problems
+
+
+_TRAINED = ("ultralytics", "torchvision")
+
+
+def _torchvision_problems(teacher: Teacher, recipe: Recipe) -> list[str]:
+    """Return what the training of a torchvision teacher cannot do."""
+    place, architecture = f"teachers.{teacher.name}", teacher.architecture
+    given = [key for key in ("width", "depth") if getattr(architecture, key) is not None]
+    problems = [f"{place}.architecture: torchvision's models have no '{key}'; leave it out" for key in given]
+    schedule, where = (teacher.schedule, f"{place}.schedule") if teacher.schedule else (recipe.teach, "teach")
+    if schedule is None:
+        return problems
+    if schedule.freeze:
+        problems.append(f"{where}.freeze: a torchvision teacher is trained from scratch; leave 'freeze' out")
+    return problems + torchvision_arg_problems(schedule.args, where)
 
 
 def stage_problems(recipe: Recipe) -> list[str]:
@@ -65,12 +116,57 @@ def stage_problems(recipe: Recipe) -> list[str]:
             problems.append(
                 f"teachers.{teacher.name}: training it needs a section 'teach' (steps, batch, ...); add one"
             )
+    problems += _fuse_problems(recipe)
+    problems += _round_problems(recipe)
     if recipe.finetune is not None and recipe.distill is None:
         problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
     if recipe.finetune is not None and data.target_labelled is None:
         problems.append("finetune: needs 'data.target_labelled'; add it, or leave 'finetune' out")
     if recipe.distill is not None and recipe.distill.init == "source" and data.source is None:
         problems.append("distill.init: 'source' needs 'data.source'; add it, or start from 'model'")
+    if recipe.review.mode == "simulate" and data.target_labelled is None:
+        problems.append("review.mode: 'simulate' needs 'data.target_labelled', the labels that the reviewer goes by")
     if evaluate is not None and data.test is None:
         problems.append("evaluate: needs 'data.test', labelled images of the target; add it, or leave 'evaluate' out")
+    return problems
+
+
+def _fuse_problems(recipe: Recipe) -> list[str]:
+    """Return what *fuse* is to measure without the labelled images, or the teachers, to do so."""
+    fuse, data = recipe.fuse, recipe.data
+    asked = {
+        "fuse.calibrate": fuse.calibrate != "none",
+        "fuse.thresholds": fuse.thresholds.by == "f_beta",
+    }
+    wanted = {"auto": ("target_dev", "source_val")}.get(fuse.fit_on, (fuse.fit_on,))
+    stored = [teacher.name for teacher in recipe.teachers if teacher.kind == "coco_file"]
+    problems = []
+    for key in (key for key, needed in asked.items() if needed):
+        if fuse.fit_on == "audit":
+            continue
+        if all(getattr(data, name) is None for name in wanted):
+            places = " or ".join(f"'data.{name}'" for name in wanted)
+            problems.append(f"{key}: needs labelled images that no teacher learned from; add {places}")
+        if stored:
+            problems.append(
+                f"{key}: needs teachers that can be run over labelled images; the predictions of {', '.join(stored)} "
+                f"are stored; leave {key} out"
+            )
+    if fuse.thresholds.by == "source_distribution" and data.source is None and data.source_val is None:
+        problems.append("fuse.thresholds: 'source_distribution' needs 'data.source' or 'data.source_val'; add one")
+    return problems
+
+
+def _round_problems(recipe: Recipe) -> list[str]:
+    """Return what stands in the way of further rounds."""
+    if recipe.rounds.count == 1:
+        return []
+    problems = []
+    if recipe.distill is None:
+        problems.append("rounds: need a student that labels the target anew; add a 'distill' section")
+    if recipe.review.mode == "simulate":
+        problems.append("rounds: a simulated review is spent in one round; use 'rounds: 1'")
+    taken = [teacher.name for teacher in recipe.teachers if teacher.name.startswith("student-")]
+    if taken:
+        problems.append(f"teachers.{taken[0]}: names that begin with 'student-' are for the students of earlier rounds")
     return problems

@@ -13,7 +13,7 @@ import platform
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,7 @@ from da_kd.hashing import hash_json
 from da_kd.store.locks import hold
 
 _MANIFEST = "output.json"
+_BEGUN = "begun.json"  # the parts of an output that is not finished yet
 _LIBRARIES = ("torch", "torchvision", "ultralytics", "pycocotools", "fiftyone", "numpy")
 
 
@@ -88,9 +89,11 @@ class Store:
             partial.mkdir(parents=True, exist_ok=True)
             began, earlier = time.time(), _spent(partial)
             try:
+                write_json(partial / _BEGUN, {"version": output.version, "parts": dict(output.parts)})
                 work(partial, job)
                 seconds = earlier + time.time() - began
-                (partial / ".spent").unlink(missing_ok=True)
+                for name in (".spent", _BEGUN):
+                    (partial / name).unlink(missing_ok=True)
                 write_json(partial / _MANIFEST, _record(output, seconds))
                 os.replace(partial, final)
             except BaseException as error:
@@ -103,6 +106,23 @@ class Store:
                 raise
         partial.with_suffix(".lock").unlink(missing_ok=True)
         return final
+
+    def alike(self, output: Output, apart: Collection[str]) -> list[Path]:
+        """Return the folders of other outputs that differ from one at most in the parts named in ``apart``.
+
+        Both finished and unfinished ones, the newest first; an unfinished one that is being made right now will move.
+        """
+        wanted, own = _hash_without(apart, output.version, output.parts), (self.path(output), self._partial(output))
+        found = []
+        for name in (_MANIFEST, _BEGUN):
+            for path in (self.root / output.stage).glob(f"*/{name}"):
+                try:
+                    tree, made = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
+                except (OSError, ValueError):
+                    continue  # it was moved or removed meanwhile
+                if path.parent not in own and _hash_without(apart, tree["version"], tree["parts"]) == wanted:
+                    found.append((made, path.parent))
+        return [folder for _, folder in sorted(found, reverse=True)]
 
     def seconds_per_unit(self, stage: str) -> float | None:
         """Return what a unit of a stage's work took at the median of the finished outputs, or None."""
@@ -126,6 +146,10 @@ class Store:
 
     def _partial(self, output: Output) -> Path:
         return self.path(output).with_suffix(".partial")
+
+
+def _hash_without(apart: Collection[str], version: int, parts: Mapping[str, Any]) -> str:
+    return hash_json([version, {key: value for key, value in parts.items() if key not in apart}])
 
 
 def _record(output: Output, seconds: float) -> dict[str, Any]:

@@ -6,11 +6,9 @@ vocabulary. Built-in adapters register through the same entry points (group ``da
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +17,7 @@ import numpy.typing as npt
 
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import InputError
+from da_kd.recipe.kinds import find_kind
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,11 @@ class Predictor(Protocol):
 
 
 class Teacher(Protocol):
-    """A model that can be opened; cheap to make, nothing is loaded before :meth:`open`."""
+    """A model that can be opened; cheap to make, nothing is loaded before :meth:`open`.
+
+    What it says of an image is kept by the image's content. One that goes by ``Image.key`` has an attribute ``by_name``
+    that is True, and is asked again for images that another set had.
+    """
 
     def __init__(self, weights: Path, options: Mapping[str, Any]) -> None:
         """Remember where the model lies; unknown ``options`` raise :class:`~da_kd.errors.InputError`."""
@@ -66,13 +69,8 @@ def adapter(kind: str) -> type[Teacher]:
     Raises:
         InputError: no adapter of that name, or its package does not load.
     """
-    known = {point.name: point for point in entry_points(group="da_kd.teachers")}
-    if kind not in known:
-        near = difflib.get_close_matches(kind, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"installed: {', '.join(sorted(known))}"
-        raise InputError(f"Expected the name of a teacher adapter; found '{kind}'; {hint}")
     try:
-        loaded: type[Teacher] = known[kind].load()
+        loaded: type[Teacher] = find_kind(kind).load()
     except ImportError as error:
         raise InputError(f"The teacher adapter '{kind}' does not load ({error}); install what it needs.") from error
     return loaded

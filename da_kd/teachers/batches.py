@@ -1,18 +1,24 @@
-"""Runs a predictor over images of an image set: decodes beside it, in batches, one answer per image."""
+"""Runs a predictor over images of an image set: decodes beside it, in batches, one answer per image.
+
+A batch that does not fit into the memory is asked for again in smaller ones. Knows no framework and no stage.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from da_kd.data import ImageSet, read_image
-from da_kd.detections import Detections, DetectionTable, ImageRecord, table_of
-from da_kd.errors import DataError, InputError
+from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary, table_of
+from da_kd.errors import DataError, InputError, SetupError
 from da_kd.events import Job
 from da_kd.teachers.base import Failure, Image, Predictor
 
+Answer = Detections | Failure
+
+_THREADS = max(1, min(8, os.cpu_count() or 1))  # that decode
 _AHEAD = 3  # batches decoded beyond the one that is predicted
 
 
@@ -33,60 +39,121 @@ def predict_images(
         done: images finished before these, for progress.
         total: images in all, for progress; 0 means these.
     """
-    found: dict[str, Detections] = {}
-    reasons: dict[str, str] = {}
-    for answers in _answers(predictor, images, batch, job):
-        for key, answer in answers:
-            if isinstance(answer, Failure):
-                reasons[key] = answer.reason
-            else:
-                found[key] = answer
-        job.progress(task, done + len(found) + len(reasons), total or len(images.table), "images")
+    said: list[Answer] = []
+    for answers in answer_batches(predictor, images, cut(range(len(images)), batch), job):
+        said += answers
+        job.progress(task, done + len(said), total or len(images), "images")
+    return tabulate(predictor.classes, images, said, name)
+
+
+def cut(indices: Sequence[int], batch: int) -> Iterator[Sequence[int]]:
+    """Yield the indices in batches of so many; the last one may be smaller."""
+    for start in range(0, len(indices), batch):
+        yield indices[start : start + batch]
+
+
+def answer_batches(
+    predictor: Predictor, images: ImageSet, batches: Iterable[Sequence[int]], job: Job
+) -> Generator[list[Answer]]:
+    """Yield the answers batch by batch, one per image, in order; the next batches are decoded meanwhile.
+
+    Args:
+        predictor: the loaded model.
+        images: the set that the batches count into.
+        batches: the places of the images to ask for; taken a few ahead of the answers, never all at once.
+        job: asked before every batch whether to stop, told when a batch does not fit into the memory.
+
+    Raises:
+        Cancelled: a person asked to stop.
+        InputError: the predictor gave more or fewer answers than it got images.
+        SetupError: not even one image fits into the memory.
+    """
+    asker = _Asker(predictor, job)
+    for loaded in _decoded(images, batches):
+        job.check()
+        answers = iter(asker.ask([item for item in loaded if isinstance(item, Image)]))
+        yield [next(answers) if isinstance(item, Image) else item for item in loaded]
+
+
+def tabulate(classes: Vocabulary, images: ImageSet, said: Sequence[Answer], name: str) -> DetectionTable:
+    """Return the answers for all images of a set, in its order, as a table with one teacher."""
     table = images.table
     records = [
-        ImageRecord(key, table.sha[i], int(table.size[i, 0]), int(table.size[i, 1]), reasons.get(key, table.reason[i]))
-        for i, key in enumerate(table.key)
+        ImageRecord(key, sha, int(size[0]), int(size[1]), answer.reason if isinstance(answer, Failure) else "")
+        for key, sha, size, answer in zip(table.key, table.sha, table.size, said, strict=True)
     ]
-    return table_of(predictor.classes, records, found, teachers=(name,))
+    pairs = zip(table.key, said, strict=True)
+    found = {key: answer for key, answer in pairs if not isinstance(answer, Failure)}
+    return table_of(classes, records, found, teachers=(name,))
 
 
-def _answers(
-    predictor: Predictor, images: ImageSet, batch: int, job: Job
-) -> Iterator[list[tuple[str, Detections | Failure]]]:
-    """Yield the answers batch by batch."""
-    for loaded in _decoded(images, batch):
-        job.check()
-        good = [item for item in loaded if isinstance(item, Image)]
-        said = predictor.predict(good) if good else []
-        if len(said) != len(good):
-            raise InputError(f"Expected one answer of a teacher for each of {len(good)} images; found {len(said)}.")
-        answers = iter(said)
-        yield [(item.key, next(answers)) if isinstance(item, Image) else item for item in loaded]
+class _Asker:
+    """Asks a predictor, for fewer images at once after a batch did not fit into the memory."""
+
+    def __init__(self, predictor: Predictor, job: Job) -> None:
+        self._predictor, self._job = predictor, job
+        self._most: int | None = None
+
+    def ask(self, batch: Sequence[Image]) -> list[Answer]:
+        """Return one answer per image."""
+        said: list[Answer] = []
+        while len(said) < len(batch):
+            part = batch[len(said) :][: self._most]
+            try:
+                answers = self._predictor.predict(part)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                self._most = self._halved(part)
+                continue
+            if len(answers) != len(part):
+                raise InputError(
+                    f"Expected one answer of a teacher for each of {len(part)} images; found {len(answers)}."
+                )
+            said += answers
+        return said
+
+    def _halved(self, part: Sequence[Image]) -> int:
+        if len(part) == 1:
+            height, width, _ = part[0].pixels.shape
+            raise SetupError(
+                f"Expected memory for at least one image at a time; there is too little for {part[0].key} "
+                f"({width} x {height} pixels). Use another 'device', a smaller model input, or a smaller model."
+            )
+        half = len(part) // 2
+        self._job.warn(f"{len(part)} images at a time do not fit into the memory; it goes on with {half} at a time.")
+        return half
 
 
-def _decoded(images: ImageSet, batch: int) -> Iterator[list[Image | tuple[str, Failure]]]:
+def _out_of_memory(error: Exception) -> bool:
+    """Return whether an error says so; torch's has a class of its own on a GPU alone, other libraries only words."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in text for words in ("out of memory", "not enough memory", "allocate memory"))
+    )
+
+
+def _decoded(images: ImageSet, batches: Iterable[Sequence[int]]) -> Iterator[list[Image | Failure]]:
     """Yield batches of decoded images, the next ones being decoded meanwhile."""
-    order = range(len(images.table))
-    slices = [order[start : start + batch] for start in range(0, len(order), batch)]
-    with ThreadPoolExecutor(max_workers=max(1, min(8, os.cpu_count() or 1))) as pool:
-        waiting: deque[list[Future[Image | tuple[str, Failure]]]] = deque()
-        for indices in slices:
-            waiting.append([pool.submit(_decode, images, index) for index in indices])
-            if len(waiting) > _AHEAD:
-                yield _ready(waiting.popleft())
-        while waiting:
-            yield _ready(waiting.popleft())
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: deque[list[Future[Image | Failure]]] = deque()
+        try:
+            for indices in batches:
+                waiting.append([pool.submit(_decode, images, index) for index in indices])
+                if len(waiting) > _AHEAD:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            pool.shutdown(cancel_futures=True)  # who stops does not wait for images that nobody will see
 
 
-def _ready(futures: Sequence[Future[Image | tuple[str, Failure]]]) -> list[Image | tuple[str, Failure]]:
-    return [future.result() for future in futures]
-
-
-def _decode(images: ImageSet, index: int) -> Image | tuple[str, Failure]:
-    key = images.table.key[index]
-    if images.table.reason[index]:
-        return key, Failure(images.table.reason[index])
+def _decode(images: ImageSet, index: int) -> Image | Failure:
+    if reason := images.table.reason[index]:
+        return Failure(reason)
     try:
-        return Image(key, read_image(images.path(index)))
+        return Image(images.table.key[index], read_image(images.path(index)))
     except DataError as error:
-        return key, Failure(str(error))
+        return Failure(str(error))

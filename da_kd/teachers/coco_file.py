@@ -26,6 +26,8 @@ class CocoFileTeacher:
         images: a COCO JSON whose ``images`` and ``categories`` say what the ids in a list of results mean.
     """
 
+    by_name = True  # see Teacher
+
     def __init__(self, weights: Path, options: Mapping[str, Any]) -> None:
         """Remember the files; see the class."""
         refuse_unknown("coco_file", options, _OPTIONS)

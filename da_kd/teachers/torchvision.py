@@ -6,6 +6,7 @@ downloaded. Must not know how a model was trained; who trains one writes it with
 
 from __future__ import annotations
 
+import difflib
 import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ MODELS = (
     "ssd300_vgg16",
     "ssdlite320_mobilenet_v3_large",
 )
+_FIXED = {"ssd300_vgg16": 320, "ssdlite320_mobilenet_v3_large": 320}  # SSD300 takes 300 of it
 _OPTIONS = ("model", "names", "min_size", "max_size", "iou", "max_boxes")
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids of COCO's first list that no object has
 _COCO_IDS = tuple(number for number in range(1, 91) if number not in _COCO_GAPS)
@@ -97,8 +99,25 @@ def check_model(name: Any) -> str:
         InputError: it is not.
     """
     if name not in MODELS:
-        raise InputError(f"Expected a torchvision detector, one of {', '.join(MODELS)}; found '{name}'.")
+        near = difflib.get_close_matches(str(name), MODELS, n=2)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        raise InputError(f"Expected a torchvision detector, one of {', '.join(MODELS)}; found '{name}'{hint}")
     return str(name)
+
+
+def check_trainable(name: str, imgsz: int) -> None:
+    """Refuse a model that cannot be trained with an input of this size.
+
+    Args:
+        name: one of :data:`MODELS`.
+        imgsz: what an image's longer side is to be scaled to, in pixels.
+
+    Raises:
+        InputError: no such model, or its input has another, fixed size.
+    """
+    fixed = _FIXED.get(check_model(name), imgsz)
+    if fixed != imgsz:
+        raise InputError(f"The input of {name} is fixed; expected 'imgsz: {fixed}'; found {imgsz}.")
 
 
 def build_model(name: str, classes: int, sizes: Mapping[str, int] | None = None) -> Any:

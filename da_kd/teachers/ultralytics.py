@@ -12,18 +12,21 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from da_kd.boxes import iou
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import InputError, WeightsError
 from da_kd.hashing import hash_json
 from da_kd.offline import settle_ultralytics
-from da_kd.teachers.base import Failure, Image, refuse_unknown
+from da_kd.teachers.base import Failure, Image, Predictor, refuse_unknown
 from da_kd.teachers.checks import finish, first_line, hash_weights, need_file, number, whole, words
 
-Head = Literal["auto", "one_to_one", "one_to_many"]
+Head = Literal["auto", "one_to_one", "one_to_many", "both"]
+_HEADS: tuple[Head, ...] = get_args(Head)
+_SAME = 0.5  # overlap from which a box of the one-to-many head is one that the one-to-one head has
 _OPTIONS = ("imgsz", "iou", "max_boxes", "head", "prompts", "text_encoder")
 
 
@@ -35,7 +38,10 @@ class UltralyticsTeacher:
         iou: NMS overlap, 0.7 unless given.
         max_boxes: most boxes per image, 300 unless given.
         head: for models with two heads, which one answers; ``auto`` takes the one-to-one head where there is one
-            (measured on cells: the one-to-many head with NMS lost most of a rare, tiny class).
+            (measured on cells: the one-to-many head with NMS lost most of a rare, tiny class). ``both`` joins the
+            one-to-one head's boxes with those of the one-to-many head, after NMS, that overlap none of its class among
+            them by an IoU of 0.5 or more (the rule of RT-SFOD, ECCV 2026); the images go through the model twice,
+            since the library drops the head that does not answer. Models with one head answer with it.
         prompts: what an open-vocabulary model looks for, in words; they become the vocabulary. Words that the
             checkpoint already has among its classes need nothing else.
         text_encoder: for other words, the file of the encoder the model was trained with: CLIP's ``ViT-B-32.pt`` for
@@ -53,8 +59,8 @@ class UltralyticsTeacher:
         self.prompts = words(options, "prompts")
         self.text_encoder = Path(options["text_encoder"]) if options.get("text_encoder") is not None else None
         self.head: Head = options.get("head", "auto")
-        if self.head not in ("auto", "one_to_one", "one_to_many"):
-            raise InputError(f"Teacher option 'head' must be auto, one_to_one or one_to_many; found '{self.head}'.")
+        if self.head not in _HEADS:
+            raise InputError(f"Teacher option 'head' must be one of {', '.join(_HEADS)}; found '{self.head}'.")
 
     def fingerprint(self) -> str:
         """Return a hash of the weights and of the options that change an answer."""
@@ -64,19 +70,24 @@ class UltralyticsTeacher:
         return hash_json(parts)
 
     @contextmanager
-    def open(self, device: str, floor: float, batch: int) -> Iterator[_UltralyticsPredictor]:
+    def open(self, device: str, floor: float, batch: int) -> Iterator[Predictor]:
         """Load the checkpoint onto ``device``; see :class:`~da_kd.teachers.base.Teacher`."""
-        predictor = _UltralyticsPredictor(self, device, floor, batch)
+        opened = [_UltralyticsPredictor(self, device, floor, batch, many=self.head == "one_to_many")]
         try:
-            yield predictor
+            if self.head == "both" and opened[0].two_heads:
+                opened.append(_UltralyticsPredictor(self, device, floor, batch, many=True))
+                yield _BothHeads(*opened)
+            else:
+                yield opened[0]
         finally:
-            predictor.close()
+            for predictor in opened:
+                predictor.close()
 
 
 class _UltralyticsPredictor:
-    """A loaded checkpoint."""
+    """A loaded checkpoint; of two heads the one-to-one head answers, or the other one if ``many``."""
 
-    def __init__(self, teacher: UltralyticsTeacher, device: str, floor: float, batch: int) -> None:
+    def __init__(self, teacher: UltralyticsTeacher, device: str, floor: float, batch: int, *, many: bool) -> None:
         self._floor = floor
         self._model = load_detector(teacher.weights, ("detect", "segment"))
         if teacher.prompts is not None:
@@ -86,7 +97,7 @@ class _UltralyticsPredictor:
         names = self._model.names
         self.classes: Vocabulary = tuple(str(names[index]) for index in sorted(names))
         head = self._model.model.model[-1]
-        two_heads = getattr(head, "one2one_cv2", None) is not None
+        self.two_heads = getattr(head, "one2one_cv2", None) is not None
         self._arguments = {
             "conf": floor,
             "iou": teacher.iou,
@@ -97,21 +108,23 @@ class _UltralyticsPredictor:
             "rect": False,  # else the padding, and with it the answer, depends on an image's neighbours in the batch
             "verbose": False,
         }
-        if two_heads and teacher.head != "one_to_many":
+        if self.two_heads and not many:
             self._arguments["nms"] = False  # the library's switch for the one-to-one head
 
     def predict(self, batch: Sequence[Image]) -> list[Detections | Failure]:
         """Return one answer per image; see :class:`~da_kd.teachers.base.Predictor`."""
         if not batch:
             return []
-        bgr = [np.ascontiguousarray(image.pixels[:, :, ::-1]) for image in batch]
+        import cv2
+
+        bgr = [cv2.cvtColor(image.pixels, cv2.COLOR_RGB2BGR) for image in batch]
         results = self._model.predict(bgr, **self._arguments)
         return [self._detections(result) for result in results]
 
     def _detections(self, result: Any) -> Detections:
-        boxes = result.boxes
-        xyxy, score, label = boxes.xyxy.cpu().numpy(), boxes.conf.cpu().numpy(), boxes.cls.cpu().numpy()
-        return finish(self.classes, xyxy, score, label.astype(np.int64), result.orig_shape, self._floor)
+        boxes = result.boxes.data.cpu().numpy()  # x1, y1, x2, y2, score, label; one way from the device for all
+        label = boxes[:, 5].astype(np.int64)
+        return finish(self.classes, boxes[:, :4], boxes[:, 4], label, result.orig_shape, self._floor)
 
     def close(self) -> None:
         """Drop the model and what it holds on the device."""
@@ -121,6 +134,33 @@ class _UltralyticsPredictor:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+class _BothHeads:
+    """Two predictors over one checkpoint, one a head."""
+
+    def __init__(self, one: Predictor, many: Predictor) -> None:
+        self._one, self._many = one, many
+        self.classes = one.classes
+
+    def predict(self, batch: Sequence[Image]) -> list[Detections | Failure]:
+        """Return one answer per image; see :class:`~da_kd.teachers.base.Predictor`."""
+        pairs = zip(self._one.predict(batch), self._many.predict(batch), strict=True)
+        return [
+            one if isinstance(one, Failure) or isinstance(many, Failure) else _union(one, many) for one, many in pairs
+        ]
+
+
+def _union(one: Detections, many: Detections) -> Detections:
+    """Return the boxes of ``one``, then those of ``many`` that overlap none of ``one`` of their class."""
+    same = (iou(many.xyxy, one.xyxy) >= _SAME) & (many.label[:, None] == one.label[None])
+    new = many.pick(~same.any(axis=1))
+    return Detections(
+        one.vocabulary,
+        np.concatenate([one.xyxy, new.xyxy]),
+        np.concatenate([one.score, new.score]),
+        np.concatenate([one.label, new.label]),
+    )
 
 
 def load_detector(weights: Path, tasks: Sequence[str] = ("detect",)) -> Any:

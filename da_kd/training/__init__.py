@@ -2,13 +2,16 @@
 
 from da_kd.training.adapt import adapt_batch_norm
 from da_kd.training.beforehand import training_problems
+from da_kd.training.signals import Signals, doubtful
 from da_kd.training.train import Setting, TrainingResult, TrainingTask, read_result, train
 
 __all__ = [
     "Setting",
+    "Signals",
     "TrainingResult",
     "TrainingTask",
     "adapt_batch_norm",
+    "doubtful",
     "read_result",
     "train",
     "training_problems",

@@ -11,6 +11,7 @@ from pathlib import Path
 from da_kd.errors import DaKdError, RecipeError
 from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Architecture, Recipe, Schedule
+from da_kd.teachers.torchvision import check_trainable
 from da_kd.training.architecture import model_source
 
 
@@ -23,9 +24,12 @@ def training_problems(recipe: Recipe, *, student: bool = True) -> list[str]:
     """
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="da_kd-check-") as spare:
-        for place, architecture in _architectures(recipe, student).items():
+        for place, (kind, architecture) in _architectures(recipe, student).items():
             try:
-                model_source(architecture, Path(spare))
+                if kind == "torchvision":
+                    check_trainable(architecture.model, architecture.imgsz)
+                else:
+                    model_source(architecture, Path(spare))
             except RecipeError as error:
                 problems += [f"{place}: {problem}" for problem in error.problems]
             except DaKdError as error:
@@ -60,17 +64,20 @@ def check_arguments(schedule: Schedule, place: str) -> None:
         raise RecipeError([f"{place}.args: {first} Correct it or take it out."]) from error
 
 
-def _architectures(recipe: Recipe, student: bool) -> dict[str, Architecture]:
-    """Return what is to be trained, by place."""
+def _architectures(recipe: Recipe, student: bool) -> dict[str, tuple[str, Architecture]]:
+    """Return what is to be trained, by place: of which kind it is, and the model."""
     student = student and (recipe.distill is not None or recipe.evaluate is not None)
-    wanted: dict[str, Architecture] = {"student": recipe.student} if student else {}
-    return wanted | {f"teachers.{t.name}.architecture": t.architecture for t in recipe.teachers if t.architecture}
+    wanted: dict[str, tuple[str, Architecture]] = {"student": ("ultralytics", recipe.student)} if student else {}
+    teachers = {f"teachers.{t.name}.architecture": (t.kind, t.architecture) for t in recipe.teachers}
+    return wanted | {place: (kind, made) for place, (kind, made) in teachers.items() if made is not None}
 
 
 def _schedules(recipe: Recipe, student: bool) -> dict[str, Schedule]:
     """Return how it is trained, by place."""
-    teachers = {f"teachers.{t.name}.schedule": t.schedule for t in recipe.teachers}
-    found: dict[str, Schedule | None] = {"teach": recipe.teach, **teachers}
+    # The arguments of a torchvision training are checked with the recipe; they are not ultralytics'.
+    teachers = {f"teachers.{t.name}.schedule": t.schedule for t in recipe.teachers if t.kind != "torchvision"}
+    users = {t.kind for t in recipe.teachers if t.architecture is not None and t.schedule is None}
+    found: dict[str, Schedule | None] = {"teach": None if users == {"torchvision"} else recipe.teach, **teachers}
     if student:
         oracle = recipe.evaluate.oracle_schedule if recipe.evaluate is not None else None
         found |= {"distill": recipe.distill, "finetune": recipe.finetune, "evaluate.oracle_schedule": oracle}

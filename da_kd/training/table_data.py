@@ -1,6 +1,6 @@
 """Feeds an image set into ultralytics' training pipeline from memory: no label files, nothing written beside images.
 
-Boxes whose state is *kept* are trained on; the others are left out.
+Boxes whose state is *kept* are trained on; what else labels say travels beside them (:mod:`da_kd.training.signals`).
 """
 
 from __future__ import annotations
@@ -9,25 +9,54 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from ultralytics.data.dataset import YOLODataset
 
-from da_kd.data import ImageSet
-from da_kd.detections import State
+from da_kd.training.regions import follow
+from da_kd.training.signals import Kind, Lesson
 
 
 class TableDataset(YOLODataset):  # type: ignore[misc]
-    """The library's dataset, its labels taken from an :class:`~da_kd.data.ImageSet` in ``data['da_kd']``."""
+    """The library's dataset, its labels taken from a :class:`~da_kd.training.signals.Lesson` in ``data['da_kd']``."""
+
+    @property
+    def lesson(self) -> Lesson:
+        """What is taught."""
+        lesson: Lesson = self.data["da_kd"]
+        return lesson
 
     def get_img_files(self, img_path: Any) -> list[str]:
-        """Return the image files, in the set's order."""
-        images: ImageSet = self.data["da_kd"]
-        return [str(images.path(index)) for index in range(len(images.table))]
+        """Return the image files of an epoch, in the set's order."""
+        return [str(self.lesson.images.path(int(image))) for image in self.lesson.order]
 
     def get_labels(self) -> list[dict[str, Any]]:
         """Return the library's label records, boxes normalised to 0..1 as centre, width, height."""
-        images: ImageSet = self.data["da_kd"]
-        return [_record(file, images, index) for index, file in enumerate(self.im_files)]
+        images = zip(self.im_files, self.lesson.order.tolist(), strict=True)
+        return [_record(file, self.lesson, image) for file, image in images]
+
+    def update_labels_info(self, label: dict[str, Any]) -> dict[str, Any]:
+        """Return a record ready to be augmented: rows by number, where there is more to carry than boxes."""
+        image, rows = label.pop("image"), self.lesson.rows
+        if not rows.plain:
+            row = rows.of(image)
+            label |= {"cls": row.astype(np.float64)[:, None], "bboxes": rows.xywh[row]}
+        info: dict[str, Any] = super().update_labels_info(label)
+        return info
+
+    def build_transforms(self, hyp: Any = None) -> Any:
+        """Return the library's augmentations, followed by regions where there are any."""
+        transforms = super().build_transforms(hyp)
+        return transforms if self.lesson.rows.plain else follow(transforms, self.lesson.rows)
+
+    @staticmethod
+    def collate_fn(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return a batch; regions are filled up with zeros to the same number an image."""
+        merged: dict[str, Any] = YOLODataset.collate_fn(batch)
+        if "weight" in merged:
+            merged["weight"] = torch.cat(merged["weight"])
+            merged["regions"] = pad_sequence(merged["regions"], batch_first=True)
+        return merged
 
     def cache_images(self) -> None:
         """Decode every image once and keep it, without the library's own progress bar."""
@@ -37,23 +66,18 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
             self.ims[index], self.im_hw0[index], self.im_hw[index] = pixels, original, resized
 
 
-def _record(file: str, images: ImageSet, index: int) -> dict[str, Any]:
-    boxes = images.table.at(index, (State.KEPT,))
-    width, height = (int(side) for side in images.table.size[index])
+def _record(file: str, lesson: Lesson, image: int) -> dict[str, Any]:
+    rows, (width, height) = lesson.rows, lesson.images.table.size[image]
+    row = rows.of(image)
+    row = row[rows.kind[row] == Kind.OBJECT]
     return {
         "im_file": file,
-        "shape": (height, width),
-        "cls": boxes.label.astype(np.float32)[:, None],
-        "bboxes": _normalised(boxes.xyxy, width, height),
+        "image": image,
+        "shape": (int(height), int(width)),
+        "cls": rows.label[row].astype(np.float32)[:, None],
+        "bboxes": rows.xywh[row],
         "segments": [],
         "keypoints": None,
         "normalized": True,
         "bbox_format": "xywh",
     }
-
-
-def _normalised(xyxy: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-    """Return (N, 4) corner pixels as centre x, centre y, width, height in 0..1."""
-    scale = np.array([width, height], np.float32)
-    low, high = xyxy[:, :2] / scale, xyxy[:, 2:] / scale
-    return np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)

@@ -1,6 +1,6 @@
 """Trains one detector from a task to a weights file, going on where an interrupted training stopped.
 
-Knows ultralytics through :mod:`da_kd.training.trainer`; must not know which stage asks, nor what the labels are worth.
+Knows ultralytics through :mod:`da_kd.training.trainer`; must not know which stage asks.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import os
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from da_kd.data import ImageSet
-from da_kd.detections import State
 from da_kd.errors import DataError, RecipeError
 from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Architecture, Schedule
 from da_kd.store import write_json
 from da_kd.training.architecture import model_source
+from da_kd.training.signals import GROUND_TRUTH, Kind, Lesson, Signals
 
 _CACHE_LIMIT = 1 << 30  # bytes of decoded images that are kept in memory while training
 
@@ -52,6 +53,7 @@ class TrainingTask:
         schedule: how long and how fast.
         images: labelled images, every one usable; boxes in state *kept* are learned.
         setting: seed, device and workers.
+        signals: how doubtful labels are treated.
     """
 
     name: str
@@ -60,6 +62,12 @@ class TrainingTask:
     schedule: Schedule
     images: ImageSet
     setting: Setting
+    signals: Signals = GROUND_TRUTH
+
+    @cached_property
+    def lesson(self) -> Lesson:
+        """The images, and what their labels teach."""
+        return Lesson(self.images, self.signals)
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     ``folder`` may hold an interrupted training of the same task; it goes on from its last whole epoch.
 
     Raises:
-        DataError: there is no image or no box to learn from.
+        DataError: there is no image or no box to learn from, or every box counts nothing.
         RecipeError: the schedule has an argument that ultralytics does not know.
         WeightsError: the weights to start from are missing or are not a detector's.
         Cancelled: a person stopped it; calling again goes on.
@@ -101,12 +109,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     if (folder / "weights.pt").is_file() and (folder / "training.json").is_file():
         _tidy(folder)  # a kill came after the work and before the tidying up
         return read_result(folder)
-    boxes = int((task.images.table.state == State.KEPT).sum())
-    if not len(task.images.table) or not boxes:
-        raise DataError(
-            f"Training '{task.name}' found {len(task.images.table)} images and {boxes} boxes to learn from; "
-            "it needs both. Lower 'fuse.keep' or 'review.accept' where these are pseudo labels, or check the data set."
-        )
+    boxes = _check_labels(task, job)
     epochs, per_epoch = _length(task)
     sittings = _Sittings(folder)
     done = sittings.take_up()
@@ -128,6 +131,35 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     return result
 
 
+def _check_labels(task: TrainingTask, job: Job) -> int:
+    """Return the number of boxes to learn from; warn of classes that have none.
+
+    Raises:
+        DataError: see :func:`train`.
+    """
+    table, rows = task.images.table, task.lesson.rows
+    objects = rows.kind == Kind.OBJECT
+    boxes = int(objects.sum())
+    if not len(table) or not boxes:
+        raise DataError(
+            f"Training '{task.name}' found {len(table)} images and {boxes} boxes to learn from; "
+            "it needs both. Lower 'fuse.keep' or 'review.accept' where these are pseudo labels, or check the data set."
+        )
+    if not rows.weight[objects].any():
+        raise DataError(
+            f"Training '{task.name}' found {boxes} boxes to learn from, all of score 0, and 'distill.weight: score' "
+            "makes them count nothing; use 'none', or teachers that give scores."
+        )
+    missing = sorted(set(range(len(table.vocabulary))) - set(rows.label[objects].tolist()))
+    if missing:
+        names = ", ".join(f"'{table.vocabulary[label]}'" for label in missing)
+        job.warn(
+            f"Training '{task.name}' has no box of {names} to learn from; "
+            "look at 'fuse.keep' where these are pseudo labels, else at the names of the classes."
+        )
+    return boxes
+
+
 def read_result(folder: Path) -> TrainingResult:
     """Read what :func:`train` wrote."""
     tree = json.loads((folder / "training.json").read_text(encoding="utf-8"))
@@ -146,7 +178,7 @@ def _write_weights(folder: Path) -> None:
 
 def _length(task: TrainingTask) -> tuple[int, int]:
     """Return epochs and optimiser steps per epoch; asked-for steps are rounded to whole epochs, at least one."""
-    per_epoch = math.ceil(len(task.images.table) / task.schedule.batch)
+    per_epoch = math.ceil(len(task.lesson.order) / task.schedule.batch)
     if task.schedule.steps is not None:
         return max(1, round(task.schedule.steps / per_epoch)), per_epoch
     return task.schedule.epochs or 1, per_epoch
@@ -162,7 +194,7 @@ def _run(task: TrainingTask, folder: Path, job: Job, epochs: int, resume: bool) 
         arguments |= {"resume": str(folder / "resume.pt"), "model": str(folder / "resume.pt")}
     job.progress(task.name, 0, epochs, "epochs")
     try:
-        trainer = TableTrainer(arguments, task.images, job, task.name, folder)
+        trainer = TableTrainer(arguments, task.lesson, job, task.name, folder)
     except (SyntaxError, TypeError, ValueError) as error:  # an argument the library does not know or cannot use
         first = next((line for line in str(error).splitlines() if line.strip()), "unknown argument")
         raise RecipeError([f"the schedule of '{task.name}': {first.strip()}"]) from error

@@ -1,5 +1,7 @@
 """Ultralytics' detection trainer, fed from an image set and watched by a job; its model and checkpoints stay stock.
 
+The loss is the library's too, but where labels leave a doubt (:mod:`da_kd.training.losses`).
+
 A fixed schedule decides, so nothing is validated while it trains: there may be no labelled image to validate on. After
 every epoch the checkpoint is copied under a temporary name and renamed, so that a kill never leaves a broken one.
 """
@@ -17,9 +19,10 @@ from typing import Any
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils.torch_utils import unwrap_model
 
-from da_kd.data import ImageSet
 from da_kd.errors import DaKdError, RecipeError
 from da_kd.events import Figures, Job
+from da_kd.training.losses import set_criterion
+from da_kd.training.signals import Lesson
 from da_kd.training.table_data import TableDataset
 
 
@@ -28,14 +31,14 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
 
     Args:
         overrides: the library's training arguments.
-        images: what to train on; every image must be usable.
+        lesson: what to train on; every image must be usable.
         job: where progress goes; asked before every batch whether to stop.
         name: what the training is called in progress.
         folder: where ``resume.pt`` and ``curves.jsonl`` are kept.
     """
 
-    def __init__(self, overrides: dict[str, Any], images: ImageSet, job: Job, name: str, folder: Path) -> None:
-        self._images, self._job, self._name, self._folder = images, job, name, folder
+    def __init__(self, overrides: dict[str, Any], lesson: Lesson, job: Job, name: str, folder: Path) -> None:
+        self._lesson, self._job, self._name, self._folder = lesson, job, name, folder
         super().__init__(overrides=overrides)
         self.add_callback("on_train_batch_start", type(self).before_batch)
         self.add_callback("on_train_epoch_end", type(self).after_epoch)
@@ -43,12 +46,12 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
 
     def get_dataset(self) -> dict[str, Any]:
         """Return the library's description of the data; the images themselves come from ``da_kd``."""
-        names = dict(enumerate(self._images.table.vocabulary))
-        return {"train": "", "val": "", "names": names, "nc": len(names), "channels": 3, "da_kd": self._images}
+        names = dict(enumerate(self._lesson.images.table.vocabulary))
+        return {"train": "", "val": "", "names": names, "nc": len(names), "channels": 3, "da_kd": self._lesson}
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> TableDataset:
         """Return the training images; the unused validation loader gets a handful of them."""
-        images = self._images if mode == "train" else self._images.take([0])
+        lesson = self._lesson if mode == "train" else Lesson(self._lesson.images.take([0]))
         stride = max(int(unwrap_model(self.model).stride.max()), 32)
         return TableDataset(
             img_path="",
@@ -60,7 +63,7 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
             cache=self.args.cache if mode == "train" else None,
             stride=stride,
             pad=0.0,
-            data={**self.data, "da_kd": images},
+            data={**self.data, "da_kd": lesson},
             task="detect",
         )
 
@@ -77,6 +80,12 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
             raise RecipeError(
                 [f"the architecture of '{self._name}' cannot be built ({reason}); choose another 'width' or 'model'"]
             ) from error
+
+    def resume_training(self, ckpt: Any) -> None:
+        """Take an interrupted training up; the library calls this last in its set-up, when all it copies is copied."""
+        super().resume_training(ckpt)
+        if not self._lesson.rows.plain:
+            set_criterion(unwrap_model(self.model), self.start_epoch)
 
     def validate(self) -> tuple[dict[str, float], None]:
         """Validate nothing; see the module."""

@@ -71,7 +71,8 @@ class Samples(Dataset[Sample]):
         pixels = torch.from_numpy(np.ascontiguousarray(read_image(self._images.path(index)).transpose(2, 0, 1)))
         ratio = self._imgsz / max(pixels.shape[1:])
         size = [max(1, int(side * ratio)) for side in pixels.shape[1:]]
-        return v2.functional.resize(pixels, size, antialias=False)
+        scaled: torch.Tensor = v2.functional.resize(pixels, size, antialias=False)
+        return scaled
 
 
 def augmentation(args: dict[str, Any]) -> Any:

@@ -31,7 +31,8 @@ _WARM_UP = 0.1  # share of the steps over which the learning rate rises; then it
 _LAST = 0.01  # share of the learning rate that is left at the end
 _CLIP = 10.0  # most length of a gradient
 _WEIGHT_DECAY = 5e-4
-_REGIONS = 128  # regions per image that the second stage learns from; 512, torchvision's own, is four times the work
+_PROPOSALS = 500  # per image that the second stage may choose from; with torchvision's own 2000 suppression is slow
+_REGIONS = 64  # of them per image that it learns from; with torchvision's own 512 they would be most of the work
 
 
 @dataclass
@@ -101,9 +102,12 @@ def _begin(task: TrainingTask) -> _Course:
     epochs = schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))
     torch.manual_seed(task.setting.seed)
     architecture = task.architecture
-    sizes = None if architecture.model.startswith("ssd") else dict.fromkeys(("min_size", "max_size"), architecture.imgsz)
+    sizes = (
+        None if architecture.model.startswith("ssd") else dict.fromkeys(("min_size", "max_size"), architecture.imgsz)
+    )
     model = build_model(architecture.model, len(task.images.vocabulary), sizes)
     if hasattr(model, "roi_heads"):
+        model.rpn._post_nms_top_n["training"] = _PROPOSALS
         model.roi_heads.fg_bg_sampler.batch_size_per_image = _REGIONS
     model = model.to(task.setting.device).train()
     average = AveragedModel(model, avg_fn=_averaged, use_buffers=True)
@@ -116,8 +120,8 @@ def _begin(task: TrainingTask) -> _Course:
 
 def _optimizer(name: str, model: Any, lr: float) -> torch.optim.Optimizer:
     """Return the optimiser; normalisation and biases are not decayed."""
-    plain = [value for value in model.parameters() if value.ndim < 2]
-    decayed = [value for value in model.parameters() if value.ndim >= 2]
+    plain = [value for value in model.parameters() if value.ndim <= 1]
+    decayed = [value for value in model.parameters() if value.ndim > 1]
     groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
     if name == "SGD":
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)

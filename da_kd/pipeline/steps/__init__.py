@@ -13,12 +13,13 @@ from da_kd.pipeline.steps.labels import (
     add_teach,
     review_input,
 )
+from da_kd.pipeline.steps.rounds import first, rounds_of
 from da_kd.pipeline.steps.scores import absent_rows, add_evaluate, rows
 from da_kd.pipeline.steps.trainings import add_distill, add_finetune, add_source_only
 from da_kd.recipe import Recipe
 from da_kd.store import Store
 
-__all__ = ["STAGES", "Step", "absent_rows", "build_steps", "review_input", "rows"]
+__all__ = ["STAGES", "Step", "absent_rows", "build_steps", "first", "review_input", "rows"]
 
 STAGES = ("teach", "predict", "fuse", "review", "distill", "finetune", "evaluate", "report")
 
@@ -36,15 +37,17 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
             add_teach(builder, teacher)
         if teacher.adapt == "batch_norm":
             add_adapt(builder, teacher)
-    for teacher in recipe.teachers:
-        add_predict(builder, teacher)
-    add_samples(builder)
-    add_fuse(builder)
-    add_review(builder)
-    if recipe.distill is not None:
-        if recipe.distill.init == "source":
-            add_source_only(builder, "distill")
-        add_distill(builder)
+    for this in rounds_of(recipe):
+        fresh = this.voices if this.number == 1 else this.voices[-1:]
+        for teacher in fresh:
+            add_predict(builder, teacher)
+        add_samples(builder, fresh)
+        add_fuse(builder, this)
+        add_review(builder, this)
+        if recipe.distill is not None:
+            if recipe.distill.init == "source" and this.number == 1:
+                add_source_only(builder, "distill")
+            add_distill(builder, this)
     if recipe.finetune is not None:
         add_finetune(builder)
     if recipe.evaluate is not None:

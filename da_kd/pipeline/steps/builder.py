@@ -17,12 +17,14 @@ from da_kd.errors import WeightsError
 from da_kd.events import Job
 from da_kd.hashing import hash_file, hash_json
 from da_kd.pipeline.inputs import Inputs
-from da_kd.pipeline.steps.keys import flat
+from da_kd.pipeline.steps.keys import flat, keys_of
+from da_kd.pipeline.steps.rounds import STUDENT
 from da_kd.recipe import Recipe, Teacher
 from da_kd.store import Output, Store
 from da_kd.teachers import Teacher as Model
 from da_kd.teachers import adapter
 from da_kd.teachers.device import resolve_device
+from da_kd.teachers.views import ViewedTeacher
 from da_kd.training import Setting
 
 Work = Callable[[Path, Job], None]
@@ -95,14 +97,19 @@ class Builder:
         step = f"teach:{teacher.name}"
         if teacher.weights is None:
             return self.made(step, "weights.pt"), {step: self.print_of(step)}
-        path = Path(teacher.weights)
+        path, place = Path(teacher.weights), f"teachers.{teacher.name}.weights"
+        if path.is_dir():  # a model of transformers
+            return path, {place: adapter(teacher.kind)(path, teacher.options).fingerprint()}
         if not path.is_file():
-            place = f"teachers.{teacher.name}.weights"
             raise WeightsError(f"{place}: expected a file at {path}; there is none. Put it there.")
-        return path, {f"teachers.{teacher.name}.weights": hash_file(path)}
+        return path, {place: hash_file(path)}
 
     def teacher(self, teacher: Teacher, *, at_home: bool = False) -> tuple[Model, dict[str, Any]]:
         """Return a teacher's model and what decides its answers; ``at_home``, before it was adapted to the target."""
+        if teacher.name.startswith(STUDENT) and teacher.weights in self.steps:
+            return adapter("ultralytics")(self.made(teacher.weights, "weights.pt"), {}), {
+                "student": self.print_of(teacher.weights)
+            }
         path, decided = self.origin(teacher)
         step, prefix = f"adapt:{teacher.name}", f"teachers.{teacher.name}"
         adapted = step in self.steps and not at_home
@@ -116,7 +123,11 @@ class Builder:
             for key, value in teacher.options.items()
             if not os.path.isfile(str(value))  # noqa: PTH113 - unlike pathlib's, it takes a text too long for a path
         }
-        return model, {**decided, f"{prefix}.kind": teacher.kind, **flat(options, f"{prefix}.options")}
+        decided |= {f"{prefix}.kind": teacher.kind, **flat(options, f"{prefix}.options")}
+        if (views := teacher.views) is not None:
+            model = ViewedTeacher(model, views.flip, views.scales, views.merge)
+            decided |= keys_of(views, f"{prefix}.views")
+        return model, decided
 
 
 def without_labels(images: ImageSet) -> str:

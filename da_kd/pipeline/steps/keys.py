@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from da_kd.data import ImageSet
 from da_kd.hashing import hash_file
 from da_kd.recipe import Architecture, Schedule
+from da_kd.training import doubtful
 
 
 def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         if isinstance(value, Mapping):
             found |= flat(value, f"{prefix}.{key}")
         else:
-            found[f"{prefix}.{key}"] = value
+            found[f"{prefix}.{key}"] = list(value) if isinstance(value, tuple) else value  # as JSON gives it back
     return found
 
 
@@ -37,6 +38,16 @@ def architecture_keys(architecture: Architecture, prefix: str) -> dict[str, Any]
     if path.is_file():
         parts[f"{prefix}.model"] = hash_file(path)
     return parts
+
+
+def schedule_keys(schedule: Schedule, prefix: str) -> dict[str, Any]:
+    """Return what decides how long and how fast a model is trained, without a section's own keys beside it."""
+    return flat(schedule.model_dump(mode="json", include=set(Schedule.model_fields)), prefix)
+
+
+def ground_truth_version(images: ImageSet) -> int:
+    """Return the version of a training on ground truth: since 2, what it leaves open is not learned as background."""
+    return 2 if doubtful(images.table) else 1
 
 
 def training_units(architecture: Architecture, schedule: Schedule, images: ImageSet) -> float:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from da_kd.data import spread
-from da_kd.detections import read_table
+import numpy as np
+
+from da_kd.data import fingerprint as hash_images
+from da_kd.data import only_classes, spread
+from da_kd.detections import DetectionTable, read_table
 from da_kd.errors import RecipeError
 from da_kd.events import Job
-from da_kd.pipeline.inputs import Inputs
+from da_kd.pipeline.inputs import Inputs, learns
 from da_kd.pipeline.steps.builder import Builder, Step, without_labels
-from da_kd.pipeline.steps.keys import architecture_keys, flat, keys_of, training_units
+from da_kd.pipeline.steps.keys import architecture_keys, flat, ground_truth_version, keys_of, training_units
+from da_kd.pipeline.steps.rounds import Round, first
 from da_kd.recipe import Recipe, Teacher
 from da_kd.stages import fuse, predict, review, teach
 from da_kd.stages.review.journal import digest
@@ -29,18 +33,24 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
     if teacher.architecture is None or schedule is None:
         raise RecipeError([f"teachers.{teacher.name}: training it needs 'architecture' and a schedule"])
     architecture, images = teacher.architecture, builder.inputs.get("source")
-    place = f"teachers.{teacher.name}.schedule" if teacher.schedule else "teach"
+    place, learned = f"teachers.{teacher.name}.schedule" if teacher.schedule else "teach", learns(teacher, images)
     parts = {
         **keys_of(schedule, place),
         **architecture_keys(architecture, f"teachers.{teacher.name}.architecture"),
         "data.source": builder.hashes["source"],
         "seed": builder.recipe.seed,
     }
+    if teacher.kind != "ultralytics":
+        parts[f"teachers.{teacher.name}.kind"] = teacher.kind
+    if learned != images.vocabulary:
+        images = only_classes(images, learned)
+        parts |= {"data.source": hash_images(images), f"teachers.{teacher.name}.learns": list(learned)}
 
     def work(out: Path, job: Job) -> None:
-        teach.run(teacher.name, architecture, schedule, images, builder.setting(), out, job)
+        teach.run(teacher.name, teacher.kind, architecture, schedule, images, builder.setting(), out, job)
 
-    builder.add(f"teach:{teacher.name}", "teach", parts, training_units(architecture, schedule, images), work)
+    units, version = training_units(architecture, schedule, images), ground_truth_version(images)
+    builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version)
 
 
 def add_adapt(builder: Builder, teacher: Teacher) -> None:
@@ -66,22 +76,26 @@ def add_predict(builder: Builder, teacher: Teacher) -> None:
         "data.target": builder.hashes["target"],
     }
 
+    name = f"predict:{teacher.name}"
+
     def work(out: Path, job: Job) -> None:
-        predict.run(teacher.name, model, config, images, resolve_device(builder.recipe.device), out, job)
+        earlier = builder.store.alike(builder.steps[name].output, apart=("data.target", "predict.shard"))
+        device = resolve_device(builder.recipe.device)
+        predict.run(teacher.name, model, config, images, device, out, job, earlier=earlier)
 
-    builder.add(f"predict:{teacher.name}", "predict", parts, len(images.table), work)
+    builder.add(name, "predict", parts, len(images.table), work)
 
 
-def add_samples(builder: Builder) -> None:
-    """Add every teacher running over the labelled images that *fuse* wants to measure it on."""
+def add_samples(builder: Builder, teachers: Sequence[Teacher]) -> None:
+    """Add teachers running over the labelled images that *fuse* wants to measure them on."""
     for name in _samples(builder.recipe):
-        for teacher in _measured(builder.recipe):
+        for teacher in _measured(teachers):
             _add_sample(builder, name, teacher)
 
 
-def _measured(recipe: Recipe) -> list[Teacher]:
+def _measured(teachers: Sequence[Teacher]) -> list[Teacher]:
     """Return the teachers that can be asked about other images; stored predictions are of the target's alone."""
-    return [teacher for teacher in recipe.teachers if teacher.kind != "coco_file"]
+    return [teacher for teacher in teachers if teacher.kind != "coco_file"]
 
 
 def _samples(recipe: Recipe) -> tuple[str, ...]:
@@ -110,54 +124,84 @@ def _add_sample(builder: Builder, name: str, teacher: Teacher) -> None:
     builder.add(f"predict:{teacher.name}:{name}", "predict", parts, len(images.table), work)
 
 
-def _read_sample(builder: Builder, name: str) -> fuse.Sample:
-    """Return what the teachers said of a labelled set, once they have."""
+def _read_sample(builder: Builder, name: str, teachers: Sequence[Teacher]) -> fuse.Sample:
+    """Return what teachers said of a labelled set, once they have."""
     images = spread(builder.inputs.get(name), SAMPLE)
-    steps = {teacher.name: f"predict:{teacher.name}:{name}" for teacher in _measured(builder.recipe)}
+    steps = {teacher.name: f"predict:{teacher.name}:{name}" for teacher in _measured(teachers)}
     said = {teacher: predict.read_predictions(builder.made(step)) for teacher, step in steps.items()}
     return fuse.Sample(name, images.table, said, held_out=name != "source")
 
 
-def add_fuse(builder: Builder) -> None:
+def add_fuse(builder: Builder, this: Round) -> None:
     """Add what makes pseudo labels of all that was said."""
     recipe, samples = builder.recipe, _samples(builder.recipe)
     parts: dict[str, Any] = {**keys_of(recipe.fuse, "fuse"), "classes": list(recipe.classes)}
-    for teacher in recipe.teachers:
+    for teacher in this.voices:
         parts[f"predict:{teacher.name}"] = builder.print_of(f"predict:{teacher.name}")
         parts |= flat(teacher.classes, f"teachers.{teacher.name}.classes")
         parts[f"teachers.{teacher.name}.weight"] = teacher.weight
         parts |= flat(teacher.class_weights, f"teachers.{teacher.name}.class_weights")
-    for step in builder.steps:
-        if step.startswith("predict:") and step.endswith(tuple(f":{name}" for name in samples)):
-            parts[step] = builder.print_of(step)
+        for step in (f"predict:{teacher.name}:{name}" for name in samples):
+            if step in builder.steps:
+                parts[step] = builder.print_of(step)
     parts |= {f"data.{name}": builder.hashes[name] for name in samples}
+    audit = recipe.fuse.learns_from_audit
+    if audit:
+        target = builder.inputs.get("target").table
+        parts["review.audit"] = review.audit_digest(target, review.read_journal(builder.workspace))
 
     def work(out: Path, job: Job) -> None:
-        said = {t.name: predict.read_predictions(builder.made(f"predict:{t.name}")) for t in recipe.teachers}
-        known = {name: _read_sample(builder, name) for name in samples}
-        fuse.run(recipe.teachers, said, recipe.fuse, recipe.classes, out, job, known)
+        said = {t.name: predict.read_predictions(builder.made(f"predict:{t.name}")) for t in this.voices}
+        known = {name: _read_sample(builder, name, this.voices) for name in samples}
+        known |= _read_audit(builder, said) if audit else {}
+        fuse.run(this.voices, said, recipe.fuse, recipe.classes, out, job, known)
 
-    builder.add("fuse", "fuse", parts, len(builder.inputs.get("target").table), work, version=3)
+    builder.add(this.name("fuse"), "fuse", parts, len(builder.inputs.get("target").table), work, version=4)
 
 
-def add_review(builder: Builder) -> None:
+def _read_audit(builder: Builder, said: Mapping[str, DetectionTable]) -> dict[str, fuse.Sample]:
+    """Return the audited images that are done, if there are any, and what the teachers said of them."""
+    target = builder.inputs.get("target").table
+    truth, chances = review.truth_of_audit(target, review.read_journal(builder.workspace))
+    if not chances:
+        return {}
+    rows = {key: row for row, key in enumerate(target.key)}
+    mine = [rows[key] for key in truth.key]
+    theirs = {name: table.take(mine) for name, table in said.items()}
+    weight = np.array([1 / chances[sha] for sha in truth.sha])
+    return {"audit": fuse.Sample("audit", truth, theirs, held_out=True, weight=weight)}
+
+
+def add_review(builder: Builder, this: Round) -> None:
     """Add what is decided about the pseudo labels."""
     config, target = builder.recipe.review, builder.inputs.get("target")
-    decided = digest(builder.workspace, target.table.sha)
-    parts: dict[str, Any] = {"review.mode": config.mode, "fuse": builder.print_of("fuse"), "review.decisions": decided}
+    decided, labels = digest(builder.workspace, target.table.sha), this.name("fuse")
+    parts: dict[str, Any] = {"review.mode": config.mode, "fuse": builder.print_of(labels), "review.decisions": decided}
     if config.mode == "auto":
         parts |= keys_of(config.accept, "review.accept")
+    if config.mode == "human" and config.audit.images:
+        parts |= keys_of(config.audit, "review.audit")
+    if config.mode == "simulate":
+        parts |= keys_of(config.simulate, "review.simulate")
+        parts |= {"data.target_labelled": builder.hashes["target_labelled"], "seed": builder.recipe.seed}
 
     def work(out: Path, job: Job) -> None:
-        given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps)
+        given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
+        if config.mode == "simulate":
+            truth = builder.inputs.get("target_labelled").table
+            review.simulated(config, given, truth, builder.recipe.seed, builder.workspace, out, job)
+            return
         step = review.auto if config.mode == "auto" else review.finish
         step(config, given, builder.workspace, out, job)
 
-    builder.add("review", "review", parts, len(target.table), work)
+    builder.add(this.name("review"), "review", parts, len(target.table), work)
 
 
-def review_input(recipe: Recipe, inputs: Inputs, store: Store, steps: Mapping[str, Step]) -> review.ReviewInput:
-    """Return what *review* works on, once *fuse* is made."""
-    output = steps["fuse"].output
+def review_input(
+    recipe: Recipe, inputs: Inputs, store: Store, steps: Mapping[str, Step], labels: str = ""
+) -> review.ReviewInput:
+    """Return what *review* works on, once *fuse* (the step ``labels``; '' means the first round's) is made."""
+    output = steps[labels or first(steps, "fuse")].output
     table = read_table(store.path(output) / "labels.parquet")
-    return review.ReviewInput(inputs.get("target").root, table, recipe.name, output.fingerprint)
+    root, audit = inputs.get("target").root, recipe.review.audit
+    return review.ReviewInput(root, table, recipe.name, output.fingerprint, audit=audit, seed=recipe.seed)

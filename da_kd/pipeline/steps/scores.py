@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from da_kd.data.classes import Target
 from da_kd.events import Job
 from da_kd.pipeline.steps.builder import Builder
 from da_kd.pipeline.steps.keys import flat
@@ -34,7 +35,7 @@ def add_evaluate(builder: Builder) -> None:
 
 def _add_score(builder: Builder, row: str, config: Evaluate) -> None:
     recipe, test = builder.recipe, builder.inputs.get("test")
-    classes: Mapping[str, str | None] = {}
+    classes: Mapping[str, Target] = {}
     if row.startswith("teacher:"):
         teacher = next(t for t in recipe.teachers if f"teacher:{t.name}" == row)
         model, decided = builder.teacher(teacher)
@@ -61,7 +62,12 @@ def _add_score(builder: Builder, row: str, config: Evaluate) -> None:
 def rows(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of the ladder's rows, from the bottom to the top."""
     teachers = (f"teacher:{teacher.name}" for teacher in recipe.teachers)
-    return ("source_only", *teachers, "student", "finetuned", "oracle")
+    return ("source_only", *teachers, *_students(recipe), "finetuned", "oracle")
+
+
+def _students(recipe: Recipe) -> tuple[str, ...]:
+    """Return the rows of the students, round after round; the last is the student."""
+    return (*(f"student@{number}" for number in range(1, recipe.rounds.count)), "student")
 
 
 def absent_rows(recipe: Recipe) -> dict[str, str]:
@@ -82,7 +88,7 @@ def absent_rows(recipe: Recipe) -> dict[str, str]:
     elif config.oracle_schedule is None and recipe.distill is None:
         missing["oracle"] = "there is no schedule to train it with (evaluate.oracle_schedule or distill)"
     if recipe.distill is None:
-        missing["student"] = "the recipe has no 'distill' section"
+        missing |= dict.fromkeys(_students(recipe), "the recipe has no 'distill' section")
     if recipe.finetune is None:
         missing["finetuned"] = "the recipe has no 'finetune' section"
     return missing

@@ -10,32 +10,47 @@ from da_kd.data import fingerprint as hash_images
 from da_kd.detections import DetectionTable, read_table
 from da_kd.events import Job
 from da_kd.pipeline.steps.builder import Builder
-from da_kd.pipeline.steps.keys import architecture_keys, keys_of, training_units
+from da_kd.pipeline.steps.keys import (
+    architecture_keys,
+    ground_truth_version,
+    keys_of,
+    schedule_keys,
+    training_units,
+)
+from da_kd.pipeline.steps.rounds import Round
 from da_kd.recipe import Schedule
 from da_kd.stages import distill, finetune
 from da_kd.training import TrainingTask, train
 
 
-def add_distill(builder: Builder) -> None:
-    """Add the student, trained on reviewed pseudo labels."""
+def add_distill(builder: Builder, this: Round) -> None:
+    """Add the student of a round, trained on its reviewed pseudo labels."""
     recipe, config, target = builder.recipe, builder.recipe.distill, builder.inputs.get("target")
     if config is None:
         return
-    start = builder.made("source_only", "weights.pt") if config.init == "source" else None
+    begin, review = _start_of(builder, this), this.name("review")
+    start = builder.made(begin, "weights.pt") if begin else None
     parts = {
         **keys_of(config, "distill"),
         **architecture_keys(recipe.student, "student"),
-        "review": builder.print_of("review"),
+        "review": builder.print_of(review),
         "seed": recipe.seed,
     }
-    if start is not None:
-        parts["source_only"] = builder.print_of("source_only")
+    if begin:
+        parts[begin.partition("@")[0]] = builder.print_of(begin)
 
     def work(out: Path, job: Job) -> None:
-        labels = _usable(target, read_table(builder.made("review", "labels.parquet")))
+        labels = _usable(target, read_table(builder.made(review, "labels.parquet")))
         distill.run(recipe.student, config, labels, start, builder.setting(), out, job)
 
-    builder.add("student", "distill", parts, training_units(recipe.student, config, target), work)
+    builder.add(this.name("student"), "distill", parts, training_units(recipe.student, config, target), work)
+
+
+def _start_of(builder: Builder, this: Round) -> str:
+    """Return the step whose weights the student of a round starts from; '' for the architecture's own."""
+    if this.number > 1 and builder.recipe.rounds.init == "previous":
+        return this.before("student")
+    return "source_only" if builder.recipe.distill is not None and builder.recipe.distill.init == "source" else ""
 
 
 def add_finetune(builder: Builder) -> None:
@@ -56,7 +71,8 @@ def add_finetune(builder: Builder) -> None:
         start = builder.made("student", "weights.pt")
         finetune.run(recipe.student, config, labelled, start, builder.setting(), out, job)
 
-    builder.add("finetuned", "finetune", parts, training_units(recipe.student, config, labelled), work)
+    units, version = training_units(recipe.student, config, labelled), ground_truth_version(labelled)
+    builder.add("finetuned", "finetune", parts, units, work, version=version)
 
 
 def add_source_only(builder: Builder, stage: str) -> None:
@@ -70,7 +86,7 @@ def add_baseline(builder: Builder, name: str, stage: str, schedule: Schedule, pl
     """Add the training of the student's architecture on labelled images alone."""
     recipe, images = builder.recipe, builder.inputs.get(data)
     parts = {
-        **{key: value for key, value in keys_of(schedule, place).items() if key != "distill.init"},
+        **schedule_keys(schedule, place),
         **architecture_keys(recipe.student, "student"),
         f"data.{data}": builder.hashes[data],
         "seed": recipe.seed,
@@ -81,7 +97,8 @@ def add_baseline(builder: Builder, name: str, stage: str, schedule: Schedule, pl
         result = train(task, out, job)
         job.note(f"'{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")
 
-    builder.add(name, stage, parts, training_units(recipe.student, schedule, images), work, kind="baselines")
+    units, version = training_units(recipe.student, schedule, images), ground_truth_version(images)
+    builder.add(name, stage, parts, units, work, kind="baselines", version=version)
 
 
 def _usable(images: ImageSet, labels: DetectionTable) -> ImageSet:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from da_kd.data import ImageSet
+from da_kd.data.classes import Target
 from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary, table_of
 from da_kd.events import Job
 from da_kd.recipe import Evaluate
@@ -21,7 +22,7 @@ FLOOR = 0.001  # lowest score that counts; AP wants the whole precision-recall c
 def run(
     name: str,
     model: Teacher,
-    classes: Mapping[str, str | None],
+    classes: Mapping[str, Target],
     test: ImageSet,
     config: Evaluate,
     *,
@@ -53,9 +54,7 @@ def run(
     job.note(f"{name}: AP {_figure(metrics.AP)}, AP50 {_figure(metrics.AP50)}.")
 
 
-def translate(
-    said: DetectionTable, name: str, classes: Mapping[str, str | None], vocabulary: Vocabulary
-) -> DetectionTable:
+def translate(said: DetectionTable, name: str, classes: Mapping[str, Target], vocabulary: Vocabulary) -> DetectionTable:
     """Return a model's boxes in another vocabulary; classes that go nowhere are left out."""
     mapping = class_map(name, said.vocabulary, vocabulary, classes)
     records = [

@@ -5,26 +5,24 @@ Takes seconds and never runs a teacher; every score is kept, and a threshold onl
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from da_kd.boxes import FloatArray
-from da_kd.detections import BoolArray, Detections, DetectionTable, Int32, State, Vocabulary
-from da_kd.errors import DataError
+from da_kd.detections import Detections, DetectionTable, State, Vocabulary
 from da_kd.events import Job
-from da_kd.merging.merge import MergedPool, Panel, join, merge_pool
 from da_kd.recipe import Fuse, Teacher
-from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
-from da_kd.stages.fuse.pool import pour, read_by, slices
+from da_kd.stages.fuse.calibration import Calibration
+from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map, hints
+from da_kd.stages.fuse.guard import Home, guard, read_verdict
+from da_kd.stages.fuse.measure import calibrate, choose
+from da_kd.stages.fuse.merged import Fused, labels_of, merge_all
 from da_kd.stages.fuse.sample import Sample
+from da_kd.stages.fuse.thresholds import Int8, fixed, thresholds
+from da_kd.store import write_json
 
-__all__ = ["Sample", "fuse", "run", "states", "thresholds"]
-
-Int8 = npt.NDArray[np.int8]
+__all__ = ["Sample", "fuse", "read_verdict", "run", "states", "thresholds"]
 
 
 def run(
@@ -37,6 +35,9 @@ def run(
     samples: Mapping[str, Sample] | None = None,
 ) -> None:
     """Write ``labels.parquet`` into ``out``: pseudo labels with scores, agreement and states.
+
+    Beside it ``thresholds.json`` says which thresholds they are of, and ``calibration.json``, where scores were
+    calibrated, how. ``guard.json`` is what the guard thinks of them (see ``guard``).
 
     Args:
         teachers: the recipe's teachers, in order.
@@ -52,16 +53,37 @@ def run(
     """
     maps = {t.name: class_map(t.name, predictions[t.name].vocabulary, vocabulary, t.classes) for t in teachers}
     check_all_seen(maps, vocabulary)
-    for name, item in maps.items():
-        if item.left_out:
-            job.note(f"Teacher '{name}': classes that go nowhere: {', '.join(item.left_out[:10])}.")
-    table = fuse(teachers, predictions, maps, config, vocabulary, job)
+    _tell_left_out(maps, job)
+    known, curves = samples or {}, dict[str, Calibration]()
+    if config.calibrate != "none":
+        curves, told = calibrate(known, maps, config, job)
+        write_json(out / "calibration.json", told)
+
+    def merged(said: Mapping[str, DetectionTable], job: Job) -> Fused:
+        asked = [teacher for teacher in teachers if teacher.name in said]
+        return merge_all(asked, said, maps, config, vocabulary, job, curves)
+
+    fused = merged(predictions, job)
+    cuts, told = choose(fused, known, config, job, lambda sample: merged(sample.said, Job()))
+    write_json(out / "thresholds.json", told)
+    table = labels_of(fused, cuts, config)
+    if config.guard.mode != "off":
+        sample = _home(known)
+        home = Home(sample, labels_of(merged(sample.said, Job()), cuts, config)) if sample else None
+        table, verdict = guard(table, home, config.guard, job)
+        verdict.write(out)
     table.write(out / "labels.parquet")
     counts = {state: int((table.state == state).sum()) for state in State}
     job.note(
         f"{len(table)} images: {counts[State.KEPT]} boxes kept, {counts[State.UNCERTAIN]} uncertain, "
         f"{counts[State.DROPPED]} dropped."
     )
+
+
+def _home(samples: Mapping[str, Sample]) -> Sample | None:
+    """Return the labelled source images that some teacher was run over."""
+    known = [samples[name] for name in ("source_val", "source") if name in samples and samples[name].said]
+    return known[0] if known else None
 
 
 def fuse(
@@ -72,81 +94,31 @@ def fuse(
     vocabulary: Vocabulary,
     job: Job,
 ) -> DetectionTable:
-    """Return the fused pseudo labels; see :func:`run`."""
-    tables = [predictions[teacher.name] for teacher in teachers]
-    first = tables[0]
-    if any(table.key != first.key for table in tables):
-        raise DataError("The teachers' predictions are of different images; run *predict* for all of them again.")
-    ordered = [maps[teacher.name] for teacher in teachers]
-    knows, read = np.array([item.able for item in ordered], bool), read_by(tables)
-    weight = np.array(
-        [[teacher.class_weights.get(name, teacher.weight) for name in vocabulary] for teacher in teachers]
-    )
-    parts: list[MergedPool] = []
-    for images in slices(tables):
-        job.progress("merging", images.start, len(first), "images")
-        job.check()
-        panel, boxes = Panel(knows, weight, read[images]), pour(tables, ordered, images)
-        merged = merge_pool(panel, boxes, config.method, config.iou, config.repeats)
-        parts.append(dataclasses.replace(merged, image=merged.image + images.start))
-    job.progress("merging", len(first), len(first), "images")
-    return _table(first, read, read @ knows, parts, config, tuple(teacher.name for teacher in teachers), vocabulary)
-
-
-def thresholds(given: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, float]:
-    """Return one threshold per class, the default where a class has none of its own."""
-    return {name: given.get(name, given["default"]) for name in vocabulary}
+    """Return the fused pseudo labels with the recipe's own thresholds and the teachers' own scores; see :func:`run`."""
+    fused = merge_all(teachers, predictions, maps, config, vocabulary, job)
+    return labels_of(fused, fixed(config, vocabulary), config)
 
 
 def states(boxes: Detections, config: Fuse) -> Int8:
     """Return the (N,) int8 state of every box: kept at or above ``keep``, dropped below ``drop``, else uncertain."""
-    return _states(boxes.score, boxes.label, boxes.vocabulary, config)
+    return fixed(config, boxes.vocabulary).states(boxes.score, boxes.label)
 
 
-def _states(score: FloatArray, label: Int32, vocabulary: Vocabulary, config: Fuse) -> Int8:
-    keep = np.array(list(thresholds(config.keep, vocabulary).values()), np.float32)[label]
-    drop = np.array(list(thresholds(config.drop, vocabulary).values()), np.float32)[label]
-    state = np.where(score >= keep, State.KEPT, np.where(score < drop, State.DROPPED, State.UNCERTAIN))
-    return state.astype(np.int8)
+def labels_used(out: Path) -> dict[str, str]:
+    """Return by purpose whose labels *fuse* used, e.g. ``{'thresholds': 'target_dev (40 images)'}``."""
+    found = {}
+    for purpose in ("calibration", "thresholds"):
+        path = out / f"{purpose}.json"
+        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if used := tree.get("labels"):
+            found[purpose] = f"{used['set']} ({used['images']} images)"
+    return found
 
 
-def _alone(state: Int8, merged: MergedPool, rule: str) -> Int8:
-    """Return the states after the rule for boxes that one of several able teachers saw."""
-    lonely = (merged.able > 1) & (merged.saw == 1)
-    if rule == "drop":
-        return np.where(lonely, np.int8(State.DROPPED), state)
-    if rule == "demote":
-        return np.where(lonely & (state == State.KEPT), np.int8(State.UNCERTAIN), state)
-    return state
-
-
-def _table(
-    first: DetectionTable,
-    read: BoolArray,
-    searched: BoolArray,
-    parts: Sequence[MergedPool],
-    config: Fuse,
-    names: tuple[str, ...],
-    vocabulary: Vocabulary,
-) -> DetectionTable:
-    """Return the table of all images' merged boxes."""
-    anybody = (read.sum(axis=1) > 0).tolist()
-    merged = join(parts, len(names))
-    state = _states(merged.score, merged.label, vocabulary, config)
-    return DetectionTable(
-        vocabulary=vocabulary,
-        key=first.key,
-        sha=first.sha,
-        size=first.size,
-        reason=tuple("" if good else reason for good, reason in zip(anybody, first.reason, strict=True)),
-        searched=searched,
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(merged.image, minlength=len(first)))]).astype(np.int64),
-        xyxy=merged.xyxy,
-        score=merged.score,
-        label=merged.label,
-        state=_alone(state, merged, config.lonely),
-        agreement=merged.agreement,
-        protected=np.zeros(len(merged.score), bool),
-        teachers=names,
-        teacher_score=merged.teacher_score,
-    )
+def _tell_left_out(maps: Mapping[str, ClassMap], job: Job) -> None:
+    """Say which classes go nowhere, and which of them a class of the recipe may be meant by."""
+    for name, item in maps.items():
+        if item.left_out:
+            job.note(f"Teacher '{name}': classes that go nowhere: {', '.join(item.left_out[:10])}.")
+    for hint in hints(maps):
+        job.note(hint)

@@ -10,6 +10,7 @@ from typing import Any
 from da_kd.detections import DetectionTable
 
 TEACHER = "teacher:"
+EARLIER = "student@"  # the students of rounds before the last
 _NAMES = {"source_only": "Source-only", "student": "Student", "finetuned": "Fine-tuned", "oracle": "Oracle"}
 NOT_RUN = "not part of this run"
 
@@ -18,7 +19,8 @@ NOT_RUN = "not part of this run"
 class ReportFacts:
     """Everything the page shows; whatever a run does not have is None or empty, and the page says so.
 
-    Rows are named ``source_only``, ``teacher:<name>``, ``student``, ``finetuned`` and ``oracle``.
+    Rows are named ``source_only``, ``teacher:<name>``, ``student@<round>`` (before the last), ``student``,
+    ``finetuned`` and ``oracle``.
 
     Attributes:
         title: the name of the run.
@@ -31,6 +33,7 @@ class ReportFacts:
         label_truth: labels of images that were pseudo-labelled, to tell how right the pseudo labels are.
         keep: by class name, the score from which a pseudo label is kept.
         drop: by class name, the score below which it is dropped.
+        guard: what the guard thinks of the pseudo labels, as it stands in ``guard.json``; None where it was off.
         truth: labels of the test images.
         test_root: the folder that the keys of ``truth`` count from.
         predictions: by row, boxes on the test images down to a low score.
@@ -49,6 +52,7 @@ class ReportFacts:
     label_truth: DetectionTable | None = None
     keep: Mapping[str, float] = field(default_factory=dict)
     drop: Mapping[str, float] = field(default_factory=dict)
+    guard: Mapping[str, Any] | None = None
     truth: DetectionTable | None = None
     test_root: Path | None = None
     predictions: Mapping[str, DetectionTable] = field(default_factory=dict)
@@ -90,12 +94,14 @@ class ReportFacts:
 
 
 def in_order(rows: Mapping[str, Any] | set[str]) -> list[str]:
-    """Return rows in the order of the ladder: source-only, teachers, student, fine-tuned, oracle, anything else."""
+    """Return rows in the order of the ladder: source-only, teachers, students, fine-tuned, oracle, anything else."""
     fixed = list(_NAMES)
 
     def place(row: str) -> tuple[float, str]:
         if row.startswith(TEACHER):
             return 0.5, "" if isinstance(rows, Mapping) else row  # a mapping keeps its own order of teachers
+        if row.startswith(EARLIER):
+            return 0.7, row
         return (float(fixed.index(row)), "") if row in fixed else (float(len(fixed)), row)
 
     return sorted(rows, key=place)
@@ -105,4 +111,6 @@ def name_of(row: str) -> str:
     """Return what a row is called on the page."""
     if row.startswith(TEACHER):
         return f"Teacher {row.removeprefix(TEACHER)}"
+    if row.startswith(EARLIER):
+        return f"Student, round {row.removeprefix(EARLIER)}"
     return _NAMES.get(row, row)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from da_kd.detections import DetectionTable, State
-from da_kd.stages.report.matching import paired
+from da_kd.merging.matching import paired
 
 THRESHOLDS = (0.1, 0.25, 0.5, 0.7, 0.9)
 _LOOKED_AT = (State.KEPT, State.UNCERTAIN, State.DROPPED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "any_ap50": any("AP50" in step for epochs in facts.curves.values() for step in epochs),
         "pseudo": pseudo,
         "quality": _quality(facts),
+        "guard": _guard(facts),
         "most_charts": MOST_CHARTS,
         "swatches": pictures.colours(facts.classes),
         "rows": pictures.draw_rows(facts, job),
@@ -143,6 +144,29 @@ def _quality(facts: ReportFacts) -> dict[str, Any]:
         for name, qualities in checked.by_class.items()
     }
     return {"images": checked.images, "thresholds": [f"{t:.2f}" for t in THRESHOLDS], "lines": lines} if lines else {}
+
+
+def _guard(facts: ReportFacts) -> dict[str, Any]:
+    """Return the guard's verdict in words and as a table, empty where it was off."""
+    found = facts.guard
+    if not found:
+        return {}
+    lines = [
+        {
+            "name": item["name"],
+            "verdict": item["verdict"] + (", not searched for" if item["name"] in found["demoted"] else ""),
+            "reason": item["reason"],
+            "cells": [words.amount(item["labelled"]), *_both(item["rate"], words.amount)]
+            + [text for key in ("score", "sure", "agreement") for text in _both(item[key], words.percent)],
+        }
+        for item in found["classes"]
+    ]
+    return {"home": found["compared_with"], "reasons": found["reasons"], "lines": lines}
+
+
+def _both(pair: Mapping[str, float | None], say: Callable[[float | None], str]) -> list[str]:
+    """Return a figure at home and on the target in words."""
+    return [say(pair["source"]), say(pair["target"])]
 
 
 def _pseudo(facts: ReportFacts, figures: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from da_kd.detections import Detections, DetectionTable, State
 from da_kd.errors import DataError
 from da_kd.events import Job
+from da_kd.merging.matching import inside, paired
 from da_kd.stages.report.facts import ReportFacts, name_of
-from da_kd.stages.report.matching import compare, inside, paired, spread
+from da_kd.stages.report.matching import compare, spread
 from da_kd.stages.report.words import counted, percent
 
 if TYPE_CHECKING:
@@ -173,15 +174,16 @@ def draw(
     boxes: Detections,
     classes: Sequence[str],
     with_scores: bool,
+    most: tuple[int, int] = (_WIDTH, _HEIGHT),
 ) -> Image.Image:
-    """Return an (H, W, 3) RGB image scaled to at most 320 by 480 pixels, with its boxes in the colours of ``classes``.
+    """Return an (H, W, 3) RGB image scaled to fit ``most`` pixels, with its boxes in the colours of ``classes``.
 
     Boxes are drawn with the best score on top, labels over all of them. Where colours repeat, labels name the class.
     """
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(pixels)
-    scale = min(_WIDTH / picture.width, _HEIGHT / picture.height)
+    scale = min(most[0] / picture.width, most[1] / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(size, Image.Resampling.LANCZOS)
     pen, by_name = ImageDraw.Draw(picture), colours(classes)

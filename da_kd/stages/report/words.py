@@ -40,6 +40,11 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.0f}{_SPACE}%".replace("-0", "0").replace("-", _MINUS)
 
 
+def amount(value: float | None) -> str:
+    """Return a rate with two digits, a dash where it is undefined."""
+    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
 def count(number: int) -> str:
     """Return a count with thin gaps between thousands."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -12,6 +12,7 @@ from da_kd.training import Setting, TrainingTask, train
 
 def run(
     name: str,
+    kind: str,
     architecture: Architecture,
     schedule: Schedule,
     source: ImageSet,
@@ -19,7 +20,23 @@ def run(
     out: Path,
     job: Job,
 ) -> None:
-    """Train one teacher on the source and write its ``weights.pt`` into ``out``."""
+    """Train one teacher on the source and write its ``weights.pt`` into ``out``.
+
+    Args:
+        name: the teacher's.
+        kind: ``ultralytics`` or ``torchvision``.
+        architecture: what is trained.
+        schedule: how long and how fast.
+        source: labelled images; their vocabulary becomes the teacher's.
+        setting: what all trainings share.
+        out: the output folder.
+        job: where progress goes.
+    """
     task = TrainingTask(name, architecture, None, schedule, source, setting)
-    result = train(task, out, job)
+    if kind == "torchvision":
+        from da_kd.training_torchvision import train_torchvision
+
+        result = train_torchvision(task, out, job)
+    else:
+        result = train(task, out, job)
     job.note(f"Teacher '{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")

@@ -54,7 +54,8 @@ def test_models_really_learned(finished: RunResult) -> None:
 def test_pseudo_labels_carry_scores_states_and_provenance(finished: RunResult) -> None:
     labels = read_table(finished.labels)
     assert labels.teachers == ("tiny",)
-    assert labels.searched.all()
+    assert labels.searched[:, 0].all()
+    assert (labels.searched.all(axis=0) | ~labels.searched.any(axis=0)).all()  # the guard may have demoted a class
     kept = labels.state == State.KEPT
     assert kept.any()
     assert (labels.score[kept] >= np.float32(0.3)).all()

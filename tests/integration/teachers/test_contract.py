@@ -19,6 +19,7 @@ import pytest
 from da_kd.detections import Detections
 from da_kd.errors import DaKdError, DataError, InputError, WeightsError
 from da_kd.teachers import Failure, adapter
+from da_kd.teachers.views import ViewedTeacher
 
 FLOOR = 0.01
 SIZES = [(97, 61), (64, 64), (33, 120), (97, 61), (200, 151)]
@@ -34,6 +35,7 @@ class Case:
     others: tuple[dict[str, Any], ...] = ()  # options that must change the fingerprint
     garbage: type[DaKdError] = WeightsError
     found: int = 1  # boxes that the pictures must give at least, so that the tests test something
+    viewed: bool = False  # asked through several views of each image
 
 
 YOLO = ({"iou": 0.4}, {"max_boxes": 7}, {"imgsz": 64})
@@ -62,6 +64,8 @@ CASES = {
         "transformers", "grounding_dino", {"prompts": ["cat", "big dog"]}, ({"prompts": ["cat"]},), found=5
     ),
     "coco_file": Case("coco_file", "", {}, (), garbage=DataError),
+    "ultralytics-both-heads": Case("ultralytics", "26", {"imgsz": 96, "head": "both"}, ({"imgsz": 64},), found=20),
+    "views-ultralytics": Case("ultralytics", "v8", {"imgsz": 96, "max_boxes": 40}, YOLO[:1], found=20, viewed=True),
 }
 
 
@@ -90,12 +94,18 @@ def images(photo):
     return [photo(*size, seed) for seed, size in enumerate(SIZES)]
 
 
+def made(case, weights, options):
+    """The case's teacher."""
+    teacher = adapter(case.kind)(weights, options)
+    return ViewedTeacher(teacher, True, (0.8, 1.3), "wbf") if case.viewed else teacher
+
+
 def copy(weights: Path, place: Path) -> Path:
     return Path(shutil.copytree(weights, place) if weights.is_dir() else shutil.copy(weights, place))
 
 
 def test_answers_are_boxes_of_each_image_in_order(case, weights, images):
-    with adapter(case.kind)(weights, case.options).open("cpu", FLOOR, 8) as predictor:
+    with made(case, weights, case.options).open("cpu", FLOOR, 8) as predictor:
         classes, answers = predictor.classes, predictor.predict(images)
         assert predictor.predict([]) == []
         again = predictor.predict(images[::-1])[::-1]
@@ -131,7 +141,7 @@ def check_equal(one, other):
 
 
 def test_a_batch_of_mixed_sizes_says_what_its_images_say_alone(case, weights, images):
-    with adapter(case.kind)(weights, case.options).open("cpu", FLOOR, len(images)) as predictor:
+    with made(case, weights, case.options).open("cpu", FLOOR, len(images)) as predictor:
         together = predictor.predict(images)
         alone = [predictor.predict([image])[0] for image in images]
     for one, other in zip(together, alone, strict=True):
@@ -142,7 +152,7 @@ def test_a_batch_of_mixed_sizes_says_what_its_images_say_alone(case, weights, im
 def test_the_floor_only_leaves_out_what_lies_below_it(case, weights, images):
     answers = []
     for floor in (FLOOR, 0.3):
-        with adapter(case.kind)(weights, case.options).open("cpu", floor, 1) as predictor:
+        with made(case, weights, case.options).open("cpu", floor, 1) as predictor:
             answers.append(predictor.predict(images[:1])[0])
     low, high = answers
     assert len(high) <= len(low)
@@ -151,7 +161,7 @@ def test_the_floor_only_leaves_out_what_lies_below_it(case, weights, images):
 
 
 def test_leaving_the_context_frees_the_model(case, weights, images):
-    with adapter(case.kind)(weights, case.options).open("cpu", FLOOR, 1) as predictor:
+    with made(case, weights, case.options).open("cpu", FLOOR, 1) as predictor:
         predictor.predict(images[:1])
         held = getattr(predictor, "_model", None) or getattr(predictor, "_session", None)
         seen = weakref.ref(held) if held is not None else None
@@ -163,26 +173,26 @@ def test_leaving_the_context_frees_the_model(case, weights, images):
 
 
 def test_the_fingerprint_is_of_contents_and_options(case, weights, tmp_path):
-    def made(place, **options):
-        return adapter(case.kind)(place, {**case.options, **options}).fingerprint()
+    def printed(place, **options):
+        return made(case, place, {**case.options, **options}).fingerprint()
 
     moved = copy(weights, tmp_path / f"elsewhere{weights.suffix}")
-    assert made(weights) == made(weights) == made(moved)
-    prints = {made(weights), *(made(weights, **other) for other in case.others)}
+    assert printed(weights) == printed(weights) == printed(moved)
+    prints = {printed(weights), *(printed(weights, **other) for other in case.others)}
     target = moved / "config.json" if moved.is_dir() else moved
     target.write_bytes(target.read_bytes() + b"\n")
-    prints.add(made(moved))
+    prints.add(printed(moved))
     assert len(prints) == 2 + len(case.others)
 
 
 def test_unknown_options_are_refused_before_anything_is_read(case, tmp_path):
     with pytest.raises(InputError, match=f"'{case.kind}' has no option 'colour'; its options are: "):
-        adapter(case.kind)(tmp_path / "none", {"colour": "red"})
+        made(case, tmp_path / "none", {"colour": "red"})
 
 
 def test_missing_weights_are_told_in_a_sentence(case, tmp_path):
     suffix = {"onnx": ".onnx", "coco_file": ".json", "transformers": ""}.get(case.kind, ".pt")
-    teacher = adapter(case.kind)(tmp_path / f"none{suffix}", case.options)
+    teacher = made(case, tmp_path / f"none{suffix}", case.options)
     with pytest.raises(case.garbage, match=r"Expected .* at .*none.*no"):
         teacher.fingerprint()
     with pytest.raises(case.garbage, match=r"Expected .*none"), teacher.open("cpu", FLOOR, 1):
@@ -199,7 +209,7 @@ def test_garbage_for_weights_is_told_in_a_sentence(case, tmp_path):
         (place / "config.json").write_text("garbage")
     else:
         place.write_bytes(b"\x80garbage")
-    teacher = adapter(case.kind)(place, case.options)
+    teacher = made(case, place, case.options)
     with pytest.raises(case.garbage, match=r"Expected .*garbage") as told, teacher.open("cpu", FLOOR, 1):
         pytest.fail("these are no weights")
     assert "\n" not in str(told.value)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from da_kd.boxes import iou
 from da_kd.data import read_image
 from da_kd.errors import InputError, SetupError, WeightsError
 from da_kd.teachers import Image, adapter
@@ -113,3 +114,31 @@ def test_a_model_of_another_suffix_is_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"Expected a '.pt' checkpoint; found m\.onnx"):
         ask(tmp_path / "m.onnx", {})
+
+
+def rows(found):
+    return [tuple(row) for row in np.column_stack([found.xyxy, found.score, found.label]).tolist()]
+
+
+def test_both_heads_say_what_the_one_says_and_what_it_misses(tiny_yolo, photo):
+    image, path = photo(97, 61), tiny_yolo("26")
+    heads = ("one_to_one", "one_to_many", "both")
+    one, many, both = (ask(path, {"head": head}, image, floor=0.3)[0] for head in heads)
+    missed = [
+        row
+        for row, box, label in zip(rows(many), many.xyxy, many.label, strict=True)
+        if not (iou(box[None], one.xyxy[one.label == label]) >= 0.5).any()
+    ]
+    assert rows(both) == rows(one) + missed
+    assert len(missed) > 0
+    assert len(missed) < len(many)
+
+
+def test_a_model_with_one_head_answers_with_it(tiny_yolo, photo):
+    image, path = photo(97, 61), tiny_yolo("v8")
+    assert rows(ask(path, {"head": "both"}, image)[0]) == rows(ask(path, {}, image)[0])
+
+
+def test_an_unknown_head_is_refused(tiny_yolo):
+    with pytest.raises(InputError, match=r"one of auto, one_to_one, one_to_many, both; found 'two'"):
+        adapter("ultralytics")(tiny_yolo("v8"), {"head": "two"})

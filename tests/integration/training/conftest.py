@@ -1,6 +1,6 @@
 """A small labelled image set, and a training task over it that takes seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,21 @@ from da_kd.data import ImageSet, ScanCache, load_images
 from da_kd.demo import render_set
 from da_kd.events import Job
 from da_kd.recipe import Architecture, Images, Schedule
-from da_kd.training import Setting, TrainingTask
+from da_kd.training import Setting, Signals, TrainingTask
+from da_kd.training.signals import GROUND_TRUTH
 
 CLASSES = ("RBC", "WBC", "Platelets")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: for models this small, more only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +38,17 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 
 @pytest.fixture
 def task(cells: ImageSet) -> Callable[..., TrainingTask]:
-    def make(model: str = "yolo11n.yaml", device: str = "cpu", images: ImageSet = cells, **schedule) -> TrainingTask:
+    def make(
+        model: str = "yolo11n.yaml",
+        device: str = "cpu",
+        images: ImageSet = cells,
+        signals: Signals = GROUND_TRUTH,
+        **schedule,
+    ) -> TrainingTask:
         width = None if model.endswith(".pt") else 0.125
         architecture = Architecture(model=model, width=width, imgsz=64)
         settings = {"epochs": 3, "batch": 5, "lr": 0.002, **schedule}
-        return TrainingTask("small", architecture, None, Schedule(**settings), images, Setting(0, device))
+        return TrainingTask("small", architecture, None, Schedule(**settings), images, Setting(0, device), signals)
 
     return make
 

@@ -84,3 +84,21 @@ def test_a_damaged_checkpoint_is_called_so(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"empty, truncated or damaged\. Copy it again") as told:
         load_detector(path)
     assert "yolo predict" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "imgsz", "told"),
+    [
+        ("fcos_resnet50_fpn", 160, None),
+        ("fcos_resnet50", 160, "did you mean fcos_resnet50_fpn"),
+        ("ssdlite320_mobilenet_v3_large", 160, "is fixed; expected 'imgsz: 320'; found 160"),
+    ],
+)
+def test_torchvision_architectures_are_looked_up_by_name(tmp_path: Path, model: str, imgsz: int, told: str) -> None:
+    made = f"teachers.big={{name: big, kind: torchvision, architecture: {{model: {model}, imgsz: {imgsz}}}}}"
+    problems = training_problems(recipe(tmp_path, made, "teach.args={colour: 0.5}"))
+    if told is None:
+        assert problems == []
+    else:
+        assert problems[0].startswith("teachers.big.architecture: ")
+        assert told in problems[0]

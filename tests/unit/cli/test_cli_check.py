@@ -63,3 +63,10 @@ def test_deep_says_fine_and_leaves_nothing_behind(da_kd, recipe):
     assert result.exit_code == 0, result.stderr
     assert result.stdout.endswith("fine\n")
     assert [path.name for path in recipe.parent.iterdir()] == ["small.yaml"]
+
+
+def test_an_unknown_kind_of_teacher_is_a_mistake_without_deep(da_kd, recipe):
+    result = da_kd("check", recipe, "--set", "teachers.big={name: big, kind: torchvison, weights: w.pt}")
+    assert result.exit_code == 2
+    assert "teachers.big.kind: Expected the name of a teacher adapter; found 'torchvison'" in result.stderr
+    assert "did you mean 'torchvision'?" in " ".join(result.stderr.split())

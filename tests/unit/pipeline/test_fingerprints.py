@@ -58,6 +58,10 @@ def test_steps_come_in_the_order_they_run(recipe, steps):
     [
         ("distill.epochs=2", STUDENT | BASELINES),
         ("distill.args.flipud=0.5", STUDENT | BASELINES),
+        ("distill.weight=score", STUDENT),
+        ("distill.uncertain=ignore_all", STUDENT),
+        ("distill.unsearched=background", STUDENT),
+        ("distill.oversample=2", STUDENT),
         ("finetune.lr=0.5", {"finetuned", "evaluate:finetuned"}),
         ("finetune.fraction=0.5", {"finetuned", "evaluate:finetuned"}),
         ("fuse.keep=0.6", FUSED),
@@ -103,6 +107,14 @@ def test_a_changed_key_makes_only_what_follows_from_it_again(recipe, steps, chan
 )
 def test_the_reason_is_told_by_the_key_a_person_knows(recipe, steps, change, step, why):
     assert why_again(steps(recipe(change))[step], before(steps(recipe()))) == why
+
+
+def test_ground_truth_that_leaves_nothing_open_need_not_be_learned_again(recipe, steps):
+    whole, part = steps(recipe()), steps(recipe("data.source.labelled_classes=[RBC]"))
+    assert {whole[name].output.version for name in ("teach:own", "source_only", "oracle", "finetuned")} == {1}
+    assert part["source_only"].output.version == 2
+    assert part["teach:own"].output.parts["teachers.own.learns"] == ["RBC"]  # the class that is open is not its own
+    assert part["oracle"].output.version == 1
 
 
 def test_a_first_time_needs_no_reason(recipe, steps):

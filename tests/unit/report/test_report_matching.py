@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from da_kd.detections import Detections
-from da_kd.stages.report.matching import Agreement, compare, inside, paired, spread
+from da_kd.merging.matching import inside, paired
+from da_kd.stages.report.matching import Agreement, compare, spread
 
 
 def boxes(*rows: tuple, vocabulary: tuple[str, ...] = ("a", "b")) -> Detections:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from da_kd.boxes import iou
 from da_kd.detections import DetectionTable, State
 from da_kd.events import Job
-from da_kd.stages.review import journal
+from da_kd.stages.review import journal, overlay
 from da_kd.stages.review.compare import Label, Reviewed, compare
 from da_kd.stages.review.journal import Box, Entry
 
@@ -164,67 +164,67 @@ SPOT, NEAR, FAR = (10, 10, 30, 30), (12, 10, 32, 30), (500, 500, 520, 520)
 
 def test_no_entry_changes_nothing():
     given_ = table((0, "RBC", SPOT, 0), (0, "WBC", FAR, 1))
-    assert rows(journal.apply(given_, [])) == rows(given_)
-    assert rows(journal.apply(given_, [entry(sha="other")])) == rows(given_)
+    assert rows(overlay.apply(given_, [])) == rows(given_)
+    assert rows(overlay.apply(given_, [entry(sha="other")])) == rows(given_)
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_accepted_is_kept_with_its_score(state):
-    done = journal.apply(table((0, "RBC", NEAR, state), (0, "WBC", SPOT, 1)), [entry("accepted")])
+    done = overlay.apply(table((0, "RBC", NEAR, state), (0, "WBC", SPOT, 1)), [entry("accepted")])
     assert rows(done) == [(0, "RBC", NEAR, State.KEPT, True), (0, "WBC", SPOT, State.UNCERTAIN, False)]
     assert done.score.tolist() == [0.5, 0.5]
 
 
 def test_rejected_drops_the_best_match_only_and_later_equal_boxes_too():
-    done = journal.apply(table((0, "RBC", SPOT, 0), (0, "RBC", NEAR, 0), (0, "RBC", FAR, 0)), [entry("rejected")])
+    done = overlay.apply(table((0, "RBC", SPOT, 0), (0, "RBC", NEAR, 0), (0, "RBC", FAR, 0)), [entry("rejected")])
     assert [row[3:] for row in rows(done)] == [(State.DROPPED, True), (State.KEPT, False), (State.KEPT, False)]
-    later = journal.apply(table((0, "RBC", NEAR, 0)), [entry("rejected")])
+    later = overlay.apply(table((0, "RBC", NEAR, 0)), [entry("rejected")])
     assert rows(later) == [(0, "RBC", NEAR, State.DROPPED, True)]
-    assert rows(journal.apply(table(), [entry("rejected")])) == []
+    assert rows(overlay.apply(table(), [entry("rejected")])) == []
 
 
 @pytest.mark.parametrize("action", ["relabelled", "moved"])
 def test_a_person_s_box_takes_the_place_of_the_teachers(action):
     after = Box("WBC", FAR) if action == "relabelled" else Box("RBC", FAR)
-    done = journal.apply(table((0, "RBC", NEAR, 1)), [entry(action, after=after)])
+    done = overlay.apply(table((0, "RBC", NEAR, 1)), [entry(action, after=after)])
     assert rows(done) == [(0, after.name, FAR, State.KEPT, True)]
     assert done.score.tolist() == [1.0]
     # A later round sees it where the person put it: still one box.
-    later = journal.apply(table((0, after.name, FAR, 0)), [entry(action, after=after)])
+    later = overlay.apply(table((0, after.name, FAR, 0)), [entry(action, after=after)])
     assert rows(later) == rows(done)
 
 
 def test_added_is_added_once():
     added = entry("added", after=Box("RBC", FAR))
-    done = journal.apply(table((0, "RBC", SPOT, 0)), [added])
+    done = overlay.apply(table((0, "RBC", SPOT, 0)), [added])
     assert rows(done) == [(0, "RBC", SPOT, State.KEPT, False), (0, "RBC", FAR, State.KEPT, True)]
     assert done.teacher_score.shape == (2, 2)
     assert np.isnan(done.teacher_score[1]).all()
-    assert rows(journal.apply(done, [added])) == rows(done)
+    assert rows(overlay.apply(done, [added])) == rows(done)
 
 
 def test_what_no_box_matches_is_added():
-    done = journal.apply(table(), [entry("accepted"), entry("moved", "l2", after=Box("RBC", FAR))])
+    done = overlay.apply(table(), [entry("accepted"), entry("moved", "l2", after=Box("RBC", FAR))])
     assert rows(done) == [(0, "RBC", SPOT, State.KEPT, True), (0, "RBC", FAR, State.KEPT, True)]
     assert done.score.tolist() == [0.5, 1.0]
 
 
 def test_the_latest_word_on_a_label_counts_and_a_withdrawn_one_does_not():
     given_ = table((0, "RBC", SPOT, 1))
-    assert rows(journal.apply(given_, [entry("accepted"), entry("rejected")]))[0][3] == State.DROPPED
-    assert rows(journal.apply(given_, [entry("accepted"), entry("withdrawn")])) == rows(given_)
+    assert rows(overlay.apply(given_, [entry("accepted"), entry("rejected")]))[0][3] == State.DROPPED
+    assert rows(overlay.apply(given_, [entry("accepted"), entry("withdrawn")])) == rows(given_)
 
 
 def test_rounds_follow_one_another():
     first = entry("relabelled", after=Box("WBC", SPOT))
     second = entry("rejected", "l9", before=Box("WBC", SPOT), dataset="cells-2@2")
-    done = journal.apply(table((0, "RBC", SPOT, 0)), [first, second])
+    done = overlay.apply(table((0, "RBC", SPOT, 0)), [first, second])
     assert rows(done) == [(0, "WBC", SPOT, State.DROPPED, True)]
 
 
 def test_the_same_picture_twice_and_unreadable_ones():
     given_ = table((0, "RBC", SPOT, 1), (2, "RBC", SPOT, 1), sha=("abc", "", "abc"))
-    done = journal.apply(given_, [entry("accepted"), entry("added", "l2", after=Box("WBC", FAR)), entry(sha="")])
+    done = overlay.apply(given_, [entry("accepted"), entry("added", "l2", after=Box("WBC", FAR)), entry(sha="")])
     one = [("RBC", SPOT, State.KEPT, True), ("WBC", FAR, State.KEPT, True)]
     assert rows(done) == [(image, *row) for image in (0, 2) for row in one]
 
@@ -236,7 +236,7 @@ def test_classes_the_table_does_not_know_are_left_out_and_told():
         entry("relabelled", "l2", after=Box("Blast", SPOT)),
         entry("rejected", "l3", before=Box("Odd", SPOT)),
     ]
-    done = journal.apply(table((0, "RBC", SPOT, 1)), entries, job)
+    done = overlay.apply(table((0, "RBC", SPOT, 1)), entries, job)
     assert rows(done) == [(0, "RBC", SPOT, State.KEPT, True)]
     assert "2 decision(s)" in job.texts[0]
     assert "'Blast' (1), 'Odd' (1)" in job.texts[0]
@@ -283,11 +283,11 @@ def test_what_a_person_sees_is_what_the_labels_become(data, old, new):
             after.append(Label(f"n{i}", Box(cell[2], box(cell))))
             wanted.add((0, cell[2], box(cell), State.KEPT, True))
     entries = compare([Reviewed("abc", tuple(before), tuple(after))], "cells@1")
-    done = journal.apply(given_, entries)
+    done = overlay.apply(given_, entries)
     assert set(rows(done)) == wanted
     assert len(done.xyxy) == len(wanted)
-    assert set(rows(journal.apply(done, entries))) == wanted  # laying it over twice changes nothing
-    assert set(rows(journal.apply(given_.pick_boxes(np.zeros(len(old), bool)), entries))) == {
+    assert set(rows(overlay.apply(done, entries))) == wanted  # laying it over twice changes nothing
+    assert set(rows(overlay.apply(given_.pick_boxes(np.zeros(len(old), bool)), entries))) == {
         row for row in wanted if row[4] and row[3] == State.KEPT
     }
 
@@ -304,8 +304,8 @@ def test_every_entry_takes_a_box_of_its_own(seed):
         for i, box in enumerate(shifted)
         if (box[2:] > box[:2]).all()
     ]
-    done = journal.apply(given_, entries)
+    done = overlay.apply(given_, entries)
     dropped = done.state == State.DROPPED
     assert dropped.sum() <= len(entries)
     overlap = iou(np.array([e.before.xyxy for e in entries]).reshape(-1, 4), xyxy.astype(float))
-    assert (overlap.max(axis=0, initial=0)[dropped] >= journal.SAME).all()
+    assert (overlap.max(axis=0, initial=0)[dropped] >= overlay.SAME).all()

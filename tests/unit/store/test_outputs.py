@@ -211,3 +211,24 @@ def test_versions_are_of_what_results_depend_on():
     versions = library_versions()
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"da_kd", "torch", "ultralytics", "pycocotools", "numpy"} <= set(versions)
+
+
+def test_outputs_that_differ_in_named_parts_alone_are_found_newest_first(store):
+    def parts(**changes):
+        return Output("stage", {"model": "m", "images": 1, "sizes": (1, 2)} | changes)
+
+    def stop(out, job):
+        raise Cancelled("stopped")
+
+    for number, output in enumerate([parts(), parts(images=2), parts(model="other", images=3), parts(images=4)]):
+        folder = store.make(output, nothing, Job())
+        os.utime(folder / "output.json", (number, number))
+    with pytest.raises(Cancelled):
+        store.make(parts(images=5), stop, Job())  # begun, so the newest
+    store.make(Output("stage", parts(images=6).parts, version=2), nothing, Job())
+    store.make(Output("other stage", parts(images=7).parts), nothing, Job())
+    wanted = [parts(images=5), parts(images=4), parts()]
+    paths = [store.path(output) for output in wanted]
+    assert store.alike(parts(images=2), ("images",)) == [paths[0].with_suffix(".partial"), *paths[1:]]
+    assert store.alike(parts(images=2), ()) == []
+    assert store.alike(Output("no stage", {}), ()) == []

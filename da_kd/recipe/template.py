@@ -1,0 +1,126 @@
+"""The first recipe of a project: answers become commented YAML. Asks nobody, and touches no disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from da_kd.words import count
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a person said; paths are as the recipe will hold them, None for what there is not."""
+
+    name: str
+    classes: tuple[str, ...]
+    target: str
+    source: str | None = None
+    target_labelled: str | None = None
+    test: str | None = None
+    weights: str | None = None
+
+
+def recipe_text(answers: Answers, file: str) -> str:
+    """Return a recipe that can be run, with a comment for every choice a person may want to change."""
+    parts = [_header(answers, file), _data(answers), _teachers(answers), _labels(), _student(answers)]
+    return "\n".join(parts)
+
+
+def _quoted(value: str) -> str:
+    """Return a text as YAML reads it back; JSON's quotes are YAML's."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _header(answers: Answers, file: str) -> str:
+    needs = [f"images of the new domain in {answers.target}"]
+    needs += [f"labelled images in {answers.source}"] if answers.source else []
+    needs += [f"a trained detector in {answers.weights}"] if answers.weights else []
+    compared = bool(answers.test)
+    trained = {
+        "the teacher": answers.weights is None,
+        "the student": True,
+        "the fine-tuned student": answers.target_labelled is not None,
+        "the student on source images alone": compared and answers.source is not None,
+        "the oracle": compared and answers.target_labelled is not None,
+    }
+    models = [name for name, wanted in trained.items() if wanted]
+    return f"""\
+# Adapts a detector to new images: a teacher labels them, doubtful boxes are set aside, a small student learns.
+#
+# Needs:   {"; ".join(needs)}.
+# Command: da-kd run {file}
+# Before:  da-kd check {file} --deep    (opens everything that is named here)
+# Takes:   {count(len(models), "training")} ({", ".join(models)}); 'da-kd plan {file}' estimates the time.
+
+schema: 1
+name: {answers.name}
+seed: 0
+device: auto  # the first GPU where there is one
+classes: [{", ".join(_quoted(name) for name in answers.classes)}]
+"""
+
+
+def _data(answers: Answers) -> str:
+    lines = [
+        "# A path is a folder, a data.yaml (YOLO), a COCO JSON file or a video, and counts from this file's folder."
+    ]
+    lines += [
+        "# Where a set has splits, add 'split: train'; where names differ, 'classes: {its name: ours, unwanted: null}'."
+    ]
+    lines += ["data:"]
+    if answers.source:
+        lines.append(
+            f"  source: {{path: {_quoted(answers.source)}}}  # labelled images of the domain the teacher learns"
+        )
+    lines.append(
+        f"  target: {{path: {_quoted(answers.target)}}}  # the new domain; its labels, if any, are never opened"
+    )
+    if answers.target_labelled:
+        lines.append(
+            f"  target_labelled: {{path: {_quoted(answers.target_labelled)}}}  # a few labels of the new domain"
+        )
+    if answers.test:
+        lines.append(f"  test: {{path: {_quoted(answers.test)}}}  # labelled images that only the comparison sees")
+    return "\n".join(lines) + "\n"
+
+
+def _teachers(answers: Answers) -> str:
+    if answers.weights:
+        return f"""\
+teachers:
+  - name: teacher
+    weights: {_quoted(answers.weights)}
+    # classes: {{car: vehicle, person: null}}  # the teacher's names mapped to yours; equal names need no entry
+"""
+    return """\
+teachers:
+  - name: teacher
+    architecture: {model: yolo11s.yaml, imgsz: 640}  # trained from scratch
+    adapt: batch_norm      # fits the teacher's statistics to the target images, without labels; takes seconds
+teach: {epochs: 100, batch: 16}
+"""
+
+
+def _labels() -> str:
+    return """\
+predict: {floor: 0.02}     # low, so that thresholds below can be moved without running the teacher again
+fuse:
+  keep: {default: 0.5}     # boxes from this score on are learned; single classes can have their own
+  drop: {default: 0.1}     # boxes below it are thought to be nothing; those between are the doubtful ones
+review:
+  mode: skip               # 'human' pauses for a person in FiftyOne, 'auto' applies a rule
+"""
+
+
+def _student(answers: Answers) -> str:
+    lines = ["student: {model: yolo11n.yaml, imgsz: 640}", "distill: {epochs: 100, batch: 16}"]
+    if answers.target_labelled:
+        lines.append("finetune: {epochs: 30, batch: 16, lr: 0.0005, fraction: 1.0}")
+    if answers.test:
+        oracle = "true" if answers.target_labelled else "false"
+        source_only = "true" if answers.source else "false"
+        lines.append(f"evaluate: {{source_only: {source_only}, oracle: {oracle}}}  # the rows to compare with")
+    else:
+        lines.append("# evaluate: {}  # compares all models; needs 'data.test', labelled images of the new domain")
+    return "\n".join([*lines, "report: {images: 6}"]) + "\n"

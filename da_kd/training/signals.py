@@ -1,0 +1,161 @@
+"""What a training is told about its labels beside the boxes: how much each counts, and where background is unknown.
+
+A detector learns from what its labels leave out as much as from what they say: every place without a box teaches
+*background*, for every class. Two places do not deserve that: an uncertain box, which may be an object, and an image in
+which nobody looked for a class. Here they become *regions*, which travel beside the boxes.
+
+Knows detection tables as arrays; must not know ultralytics, torch, or which stage asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from da_kd.boxes import FloatArray, IntArray
+from da_kd.data import ImageSet
+from da_kd.detections import BoolArray, DetectionTable, Int32, State
+
+
+@dataclass(frozen=True)
+class Signals:
+    """How a training treats doubtful labels; the defaults are those for ground truth.
+
+    Attributes:
+        weight: how much a kept box counts: all the same (``none``), or its ``score``; a protected box counts 1.
+        uncertain: what an uncertain box is: neither object nor background for its own class (``ignore``) or for all
+            classes (``ignore_all``), or ``background``.
+        unsearched: whether the classes that nobody looked for in an image are left alone there (``mask``) or learned
+            as ``background``.
+        oversample: how often an image with a protected box is seen in an epoch.
+    """
+
+    weight: Literal["none", "score"] = "none"
+    uncertain: Literal["ignore", "ignore_all", "background"] = "ignore"
+    unsearched: Literal["mask", "background"] = "mask"
+    oversample: int = 1
+
+
+GROUND_TRUTH = Signals()
+
+
+class Kind(IntEnum):
+    """What a row is."""
+
+    OBJECT = 0  # a box to learn
+    IGNORED = 1  # a region without background loss, but for anchors that a box to learn has taken
+    UNSEARCHED = 2  # a region without background loss
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """All that I images teach, one row an object or a region; those of image ``i`` are ``offsets[i]:offsets[i + 1]``.
+
+    Attributes:
+        offsets: (I + 1,) int64.
+        kind: (N,) int8, a :class:`Kind`; within an image, objects come first, in the table's order.
+        xywh: (N, 4) float32, centre, width and height as shares of the image.
+        label: (N,) int32, the class of an object.
+        weight: (N,) float32, what an object counts.
+        pattern: (N,) int32, which of ``patterns`` a region has.
+        patterns: (P, C) bool, sets of classes.
+    """
+
+    offsets: IntArray
+    kind: npt.NDArray[np.int8]
+    xywh: FloatArray
+    label: Int32
+    weight: FloatArray
+    pattern: Int32
+    patterns: BoolArray
+
+    @cached_property
+    def plain(self) -> bool:
+        """True where there are only objects that count 1: the library's own loss is the right one."""
+        return bool((self.kind == Kind.OBJECT).all() and (self.weight == 1).all())
+
+    def of(self, image: int) -> IntArray:
+        """Return the numbers of an image's rows."""
+        return np.arange(self.offsets[image], self.offsets[image + 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Images and what their labels teach.
+
+    Attributes:
+        images: the image set.
+        signals: how doubtful labels are treated.
+    """
+
+    images: ImageSet
+    signals: Signals = GROUND_TRUTH
+
+    @cached_property
+    def rows(self) -> Rows:
+        """What the labels teach."""
+        return rows_of(self.images.table, self.signals)
+
+    @cached_property
+    def order(self) -> IntArray:
+        """The images of one epoch, by number; those with a protected box as often as asked."""
+        table = self.images.table
+        times = np.ones(len(table), np.int64)
+        times[table.image_index[table.protected & (table.state == State.KEPT)]] = self.signals.oversample
+        return np.repeat(np.arange(len(table)), times)
+
+
+def doubtful(table: DetectionTable) -> bool:
+    """Return whether ground truth leaves something open: boxes to ignore, classes that nobody searched for."""
+    return not table.searched.all() or bool((table.state == State.IGNORED).any())
+
+
+def rows_of(table: DetectionTable, signals: Signals) -> Rows:
+    """Return what the labels of a table teach.
+
+    A protected box counts 1 and is never a region. A box that is *dropped* is background. One that ground truth says to
+    *ignore* is a region of its own class, whatever ``signals`` say of uncertain ones.
+    """
+    uncertain = (table.state == State.UNCERTAIN) & (signals.uncertain != "background")
+    kept = np.flatnonzero(table.state == State.KEPT)
+    ignored = np.flatnonzero(((table.state == State.IGNORED) | uncertain) & ~table.protected)
+    unknown = ~table.searched if signals.unsearched == "mask" else np.zeros_like(table.searched)
+    masked = np.flatnonzero(unknown.any(axis=1))
+
+    classes = len(table.vocabulary)
+    sets, which = np.unique(unknown[masked], axis=0, return_inverse=True)
+    whole = (table.state[ignored] == State.UNCERTAIN) & (signals.uncertain == "ignore_all")
+    xywh = _normalised(table)
+    columns: dict[str, Any] = {
+        "kind": np.repeat(np.array(list(Kind), np.int8), [len(kept), len(ignored), len(masked)]),
+        "xywh": np.concatenate([xywh[kept], xywh[ignored], np.tile(_WHOLE, (len(masked), 1))]),
+        "label": np.concatenate([table.label[kept], table.label[ignored], np.zeros(len(masked), np.int32)]),
+        "weight": np.ones(len(kept) + len(ignored) + len(masked), np.float32),
+        "pattern": np.concatenate(
+            [np.zeros(len(kept)), np.where(whole, classes, table.label[ignored]), classes + 1 + which.reshape(-1)]
+        ).astype(np.int32),
+    }
+    if signals.weight == "score":
+        columns["weight"][: len(kept)] = np.where(table.protected, 1, table.score)[kept]
+    image = np.concatenate([table.image_index[kept], table.image_index[ignored], masked])
+    order = np.argsort(image, kind="stable")
+    return Rows(
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(image, minlength=len(table)))]).astype(np.int64),
+        patterns=np.concatenate([np.eye(classes, dtype=bool), np.ones((1, classes), bool), sets.reshape(-1, classes)]),
+        **{name: column[order] for name, column in columns.items()},
+    )
+
+
+_WHOLE = np.array([[0.5, 0.5, 1, 1]], np.float32)  # an image from edge to edge
+
+
+def _normalised(table: DetectionTable) -> FloatArray:
+    """Return (B, 4) boxes as centre x, centre y, width, height in shares of their images."""
+    scale = table.size[table.image_index].astype(np.float32)
+    low, high = table.xyxy[:, :2] / scale, table.xyxy[:, 2:] / scale
+    return np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)

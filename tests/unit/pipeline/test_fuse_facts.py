@@ -1,0 +1,44 @@
+"""The report tells the thresholds that were used, and whose labels they were chosen by."""
+
+import json
+
+import pytest
+
+from da_kd.events import Job
+from da_kd.pipeline import load_inputs
+from da_kd.pipeline.reporting import _labels_used, _thresholds
+from da_kd.store import Store
+
+
+def test_the_thresholds_that_were_used_are_told(recipe, steps, tmp_path):
+    made = recipe("fuse.thresholds.by=source_distribution", "fuse.keep=0.3", folder=tmp_path / "world")
+    made = made.model_copy(update={"teachers": made.teachers[:1]})
+    built = steps(made)
+    assert _thresholds(made, {}, "keep") == {"RBC": 0.3, "WBC": 0.3}  # nothing is made yet
+    store = tmp_path / "runs" / "store"
+    for name in ("predict:one", "fuse"):
+        out = store / built[name].output.stage / built[name].output.fingerprint
+        out.mkdir(parents=True)
+        built[name].work(out, Job())
+    done = {"fuse": out}
+    assert _thresholds(made, done, "keep") == pytest.approx({"RBC": 0.9, "WBC": 0.9})  # all scores are the same
+    assert _thresholds(made, done, "drop")["RBC"] == 0.4 * _thresholds(made, done, "keep")["RBC"]
+    assert _labels_used(done) == ["Pseudo labels: thresholds by the labels of data.source (4 images)."]
+
+
+def test_used_target_labels_are_called_so(tmp_path):
+    tree = {"labels": {"set": "target_dev", "images": 12}}
+    (tmp_path / "calibration.json").write_text(json.dumps(tree))
+    (told,) = _labels_used({"fuse": tmp_path})
+    assert told.startswith(
+        "Pseudo labels: calibration by the labels of data.target_dev (12 images); these are labels of"
+    )
+    assert _labels_used({}) == []
+
+
+def test_held_out_images_that_teachers_learned_from_are_told(recipe, tmp_path):
+    made = recipe("data.source_val={path: source, fraction: 0.5}", folder=tmp_path / "world")
+    (note,) = load_inputs(made, Store(tmp_path / "runs"), Job()).notes
+    assert note.startswith("2 images of data.source_val are also in data.source (same content)")
+    apart = recipe("data.source_val={path: labelled}", folder=tmp_path / "world")
+    assert list(load_inputs(apart, Store(tmp_path / "runs"), Job()).notes) == []

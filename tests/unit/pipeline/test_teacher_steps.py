@@ -1,0 +1,62 @@
+"""What a teacher's own keys decide: the classes it learns, its views, its kind, a folder for weights."""
+
+import json
+
+import pytest
+
+from da_kd.errors import DataError, WeightsError
+from da_kd.events import Job
+from da_kd.pipeline import load_inputs
+from da_kd.store import Store
+
+
+def parts(steps, name):
+    return dict(steps[name].output.parts)
+
+
+def test_a_teacher_that_learns_all_classes_is_as_before(recipe, steps):
+    plain = parts(steps(recipe()), "teach:own")
+    assert not {key for key in plain if "learns" in key or "kind" in key or "views" in key}
+    told = parts(steps(recipe("teachers.own.learns=[RBC, WBC]")), "teach:own")
+    assert told == plain
+
+
+def test_the_classes_a_teacher_learns_decide_its_training_alone(recipe, steps):
+    old, new = steps(recipe()), steps(recipe("teachers.own.learns=[WBC]"))
+    assert parts(new, "teach:own")["teachers.own.learns"] == ["WBC"]
+    assert parts(new, "teach:own")["data.source"] != parts(old, "teach:own")["data.source"]
+    assert parts(new, "source_only") == parts(old, "source_only")
+
+
+def test_views_decide_predictions_and_not_the_training(recipe, steps):
+    old, new = steps(recipe()), steps(recipe("teachers.own.views.scales=[1.2]"))
+    assert parts(new, "teach:own") == parts(old, "teach:own")
+    told = {key: value for key, value in parts(new, "predict:own").items() if "views" in key}
+    assert told == {
+        "teachers.own.views.flip": True, "teachers.own.views.scales": [1.2], "teachers.own.views.merge": "wbf"
+    }  # fmt: skip
+    assert not any("views" in key for key in parts(old, "predict:own"))
+
+
+def test_the_kind_decides_a_training(recipe, steps):
+    made = "teachers.own={name: own, kind: torchvision, architecture: {model: fcos_resnet50_fpn, imgsz: 64}}"
+    assert parts(steps(recipe(made)), "teach:own")["teachers.own.kind"] == "torchvision"
+
+
+def test_a_class_to_learn_needs_labels_of_the_source(recipe, tmp_path):
+    changes = ("classes=[RBC, WBC, Dog]", "teachers.own.learns=[Dog]")
+    with pytest.raises(DataError, match=r"expected labels for every class .* found none for 'Dog'"):
+        load_inputs(recipe(*changes), Store(tmp_path / "runs"), Job())
+
+
+def test_a_folder_of_transformers_is_a_teachers_weights(recipe, steps, world):
+    folder = world / "detr"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "detr"}))
+    made = "teachers.one={{name: one, kind: transformers, weights: {}}}"
+    first = parts(steps(recipe(made.format("detr"))), "predict:one")
+    assert first == parts(steps(recipe(made.format("detr/config.json"))), "predict:one")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert first != parts(steps(recipe(made.format("detr"))), "predict:one")
+    with pytest.raises(WeightsError, match="Expected a model file at"):
+        steps(recipe("teachers.one={name: one, weights: detr}"))

@@ -1,0 +1,70 @@
+"""Which images an audit draws: known chances, a fixed number, the same images when the set grows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from da_kd.detections import ImageRecord, table_of
+from da_kd.stages.review.sample import draw
+
+
+def images(count: int, broken=()):
+    records = [ImageRecord(f"{i}.png", f"sha{i}", 9, 9, "truncated" if i in broken else "") for i in range(count)]
+    return table_of(("x",), records, {})
+
+
+def test_a_uniform_draw_has_the_wanted_number_of_images_and_equal_chances():
+    drawn = draw(images(50), 20, seed=3)
+    assert len(set(drawn.images.tolist())) == 20
+    assert drawn.probability.tolist() == pytest.approx([0.4] * 50)
+
+
+def test_unreadable_images_are_never_drawn():
+    drawn = draw(images(10, broken=(1, 2)), 10, seed=0)
+    assert set(drawn.images.tolist()) == {0, 3, 4, 5, 6, 7, 8, 9}
+    assert drawn.probability.tolist() == [1, 0, 0, *[1] * 7]
+
+
+def test_the_same_seed_draws_the_same_and_another_others():
+    first, again, other = (draw(images(100), 10, seed).images.tolist() for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_smaller_draw_is_the_beginning_of_a_larger_one():
+    assert draw(images(80), 40, 0).images[:15].tolist() == draw(images(80), 15, 0).images.tolist()
+
+
+def test_when_the_set_grows_no_image_comes_in_that_was_there_and_not_drawn():
+    before, after = draw(images(60), 20, 0).images, draw(images(90), 20, 0).images
+    assert set(after[after < 60].tolist()) < set(before.tolist())
+    assert len(set(after.tolist()) & set(before.tolist())) >= 8
+
+
+def test_with_sizes_chances_rise_with_them_but_none_is_zero():
+    size = np.array([0.0] * 30 + [10.0] * 20)
+    drawn = draw(images(50), 20, 0, size)
+    assert drawn.probability.sum() == pytest.approx(20)
+    assert drawn.probability[0] == pytest.approx(0.2)
+    assert drawn.probability[49] == pytest.approx(0.7)
+
+
+def test_an_image_of_great_size_is_certain_and_the_others_share_the_rest():
+    drawn = draw(images(10), 4, 0, np.array([1000.0] + [1.0] * 9))
+    assert drawn.probability[0] == 1
+    assert drawn.images[0] == 0
+    assert drawn.probability.tolist()[1:] == pytest.approx([3 / 9] * 9)
+
+
+def test_images_come_as_often_as_their_chances_say():
+    table, size = images(30), np.arange(30.0)
+    draws = [draw(table, 10, seed, size) for seed in range(1500)]
+    often = np.bincount(np.concatenate([one.images for one in draws]), minlength=30) / len(draws)
+    assert np.abs(often - draws[0].probability).max() < 0.05  # four standard errors
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_no_audit_and_no_images_draw_nothing(count):
+    assert draw(images(count), 0, 0).images.tolist() == []
+    assert draw(images(0), 5, 0).images.tolist() == []
+    assert draw(dataclasses.replace(images(count)), 0, 0).probability.tolist() == [0] * count

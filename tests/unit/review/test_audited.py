@@ -1,0 +1,123 @@
+"""The audit in the journal: its truth, its chances, what is written of it, and images that are held back."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from da_kd.detections import Detections, ImageRecord, State, read_table, table_of
+from da_kd.events import Job
+from da_kd.recipe import Audit, Review, Simulate
+from da_kd.stages import review
+from da_kd.stages.review import journal
+from da_kd.stages.review.audited import audit_digest, hold_back, truth_of_audit
+from da_kd.stages.review.journal import Box, Entry, image_id
+
+NAMES = ("RBC", "WBC")
+PLACE = (10.0, 10.0, 50.0, 50.0)
+OTHER = (100.0, 10.0, 140.0, 50.0)
+
+
+def done(sha, chance=0.5):
+    return Entry(sha, "complete", image_id(sha), "run@1", probability=chance)
+
+
+def said(sha, action, label="l1", place=PLACE, name="RBC"):
+    box = Box(name, place)
+    before, after = None if action == "added" else box, None if action == "rejected" else box
+    return Entry(sha, action, f"{sha}-{label}", "run@1", before, after)
+
+
+@pytest.fixture
+def labels():
+    """Four images with one box each."""
+    records = [ImageRecord(f"{at}.png", f"sha{at}", 200, 99) for at in range(4)]
+    return table_of(NAMES, records, {r.key: Detections(NAMES, [PLACE], [0.9], [0]) for r in records})
+
+
+def test_the_truth_of_an_audited_image_is_what_people_left_and_added(labels):
+    entries = [
+        *(said("sha0", "accepted"), said("sha0", "added", "l2", OTHER, "WBC"), done("sha0")),
+        *(said("sha1", "rejected"), done("sha1")),
+        said("sha2", "accepted"),  # not done
+        *(said("sha3", "accepted"), done("sha3", None)),  # done, but not of the audit
+    ]
+    truth, chances = truth_of_audit(labels, entries)
+    assert truth.key == ("0.png", "1.png")
+    assert sorted(truth.at(0).label.tolist()) == [0, 1]
+    assert len(truth.at(1)) == 0
+    assert truth.searched.all()
+    assert chances == {"sha0": 0.5, "sha1": 0.5}
+
+
+def test_half_an_audit_counts_as_one_of_half_the_size(labels):
+    _, chances = truth_of_audit(labels, [done("sha0")])
+    assert chances == {"sha0": 0.25}
+
+
+def test_an_audit_that_changes_has_another_digest_and_none_has_none(labels):
+    entries = [said("sha0", "accepted"), done("sha0")]
+    assert audit_digest(labels, [said("sha0", "accepted")]) == ""
+    digests = [
+        audit_digest(labels, changed)
+        for changed in (entries, [said("sha0", "rejected"), done("sha0")], [*entries, done("sha1")])
+    ]
+    assert len(set(digests)) == 3
+    assert audit_digest(labels, [*entries, said("sha2", "rejected")]) == digests[0]
+
+
+def test_images_held_back_are_not_usable_and_keep_their_boxes(labels):
+    result = hold_back(labels, {"sha1": 0.5})
+    assert result.ok.tolist() == [True, False, True, True]
+    assert result.xyxy.tolist() == labels.xyxy.tolist()
+
+
+def given(labels, tmp_path):
+    return review.ReviewInput(tmp_path, labels, "run", "print", audit=Audit(images=2))
+
+
+@pytest.mark.parametrize("release", [False, True])
+def test_the_audit_is_written_beside_the_labels_and_kept_out_of_training(labels, tmp_path, release):
+    entries = [said("sha0", "accepted"), done("sha0"), said("sha1", "rejected"), done("sha1")]
+    journal.append(tmp_path, entries)
+    config = Review(mode="human", audit=Audit(images=2, release=release))
+    review.finish(config, given(labels, tmp_path), tmp_path, tmp_path, Job())
+    told = json.loads((tmp_path / "audit.json").read_text())
+    assert told["images_audited"] == 2
+    assert told["all"]["as_kept"]["precision"]["value"] == 0.5
+    assert read_table(tmp_path / "labels.parquet").ok.tolist() == [release, release, True, True]
+
+
+def test_without_an_audit_in_the_recipe_none_is_written(labels, tmp_path):
+    journal.append(tmp_path, [said("sha0", "accepted"), done("sha0")])
+    review.finish(Review(mode="human"), given(labels, tmp_path), tmp_path, tmp_path, Job())
+    assert not (tmp_path / "audit.json").exists()
+
+
+def test_a_simulated_review_leaves_labels_but_no_journal(labels, tmp_path):
+    moved = table_of(NAMES, _records(labels), {"0.png": Detections(NAMES, [OTHER], [1], [1])})
+    config = Review(mode="simulate", simulate=Simulate(budget=2, order="random"))
+    only_first = dataclasses.replace(moved, reason=("", "bad", "bad", "bad"))
+    review.simulated(config, given(labels, tmp_path), only_first, 0, tmp_path, tmp_path, Job())
+    table = read_table(tmp_path / "labels.parquet")
+    assert table.at(0).label.tolist() == [1]
+    assert table.state[table.protected].tolist().count(State.KEPT) == 1
+    assert journal.read(tmp_path) == []
+    counts = json.loads((tmp_path / "review.json").read_text())
+    assert (counts["rejected"], counts["added"]) == (1, 1)
+
+
+def _records(table):
+    return [ImageRecord(key, sha, 200, 99) for key, sha in zip(table.key, table.sha, strict=True)]
+
+
+def test_what_a_real_person_decided_stays_under_a_simulated_review(labels, tmp_path):
+    journal.append(tmp_path, [said("sha0", "rejected")])
+    truth = table_of(NAMES, _records(labels), {key: labels.at(at) for at, key in enumerate(labels.key)})
+    config = Review(mode="simulate", simulate=Simulate(budget=0, order="random"))
+    review.simulated(config, given(labels, tmp_path), truth, 0, tmp_path, tmp_path, Job())
+    table = read_table(tmp_path / "labels.parquet")
+    assert table.state.tolist() == [State.DROPPED, State.KEPT, State.KEPT, State.KEPT]
+    assert table.protected.tolist() == [True, False, False, False]
+    assert np.diff(table.offsets).tolist() == [1, 1, 1, 1]
