@@ -1,5 +1,6 @@
 """The pipeline: stages in order, what is reused and why, runs that can be stopped and taken up again."""
 
+from da_kd.pipeline.audit import audit_run
 from da_kd.pipeline.exports import Exported, export_run
 from da_kd.pipeline.inputs import Inputs, drawn_output, load_inputs
 from da_kd.pipeline.plan import PlannedStep, plan
@@ -18,6 +19,7 @@ __all__ = [
     "RunResult",
     "RunState",
     "StepOutcome",
+    "audit_run",
     "build_steps",
     "drawn_output",
     "export_run",

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from da_kd.boxes import FloatArray, IntArray
 from da_kd.data import ImageSet
 from da_kd.detections import BoolArray, DetectionTable, Int32, State
+from da_kd.errors import DataError
+from da_kd.events import Job
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,40 @@ class Lesson:
         times = np.ones(len(table), np.int64)
         times[table.image_index[table.protected & (table.state == State.KEPT)]] = self.signals.oversample
         return np.repeat(np.arange(len(table)), times)
+
+
+def check_labels(name: str, lesson: Lesson, job: Job) -> int:
+    """Return the number of boxes to learn from; warn of classes that have none.
+
+    Args:
+        name: what the training is called in messages.
+        lesson: what is to be learned.
+        job: where the warning goes.
+
+    Raises:
+        DataError: there is no image or no box to learn from, or every box counts nothing.
+    """
+    table, rows = lesson.images.table, lesson.rows
+    objects = rows.kind == Kind.OBJECT
+    boxes = int(objects.sum())
+    if not boxes:
+        raise DataError(
+            f"Training '{name}' found {len(table)} images and {boxes} boxes to learn from; "
+            "it needs both. Lower 'fuse.keep' or 'review.accept' where these are pseudo labels, or check the data set."
+        )
+    if not rows.weight[objects].any():
+        raise DataError(
+            f"Training '{name}' found {boxes} boxes to learn from, all of score 0, and 'distill.weight: score' "
+            "makes them count nothing; use 'none', or teachers that give scores."
+        )
+    missing = sorted(set(range(len(table.vocabulary))) - set(rows.label[objects].tolist()))
+    if missing:
+        names = ", ".join(f"'{table.vocabulary[label]}'" for label in missing)
+        job.warn(
+            f"Training '{name}' has no box of {names} to learn from; "
+            "look at 'fuse.keep' where these are pseudo labels, else at the names of the classes."
+        )
+    return boxes
 
 
 def doubtful(table: DetectionTable) -> bool:

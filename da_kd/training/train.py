@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from da_kd.data import ImageSet
-from da_kd.errors import DataError, RecipeError
+from da_kd.errors import RecipeError
 from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Architecture, Schedule
 from da_kd.store import write_json
 from da_kd.training.architecture import model_source
-from da_kd.training.signals import GROUND_TRUTH, Kind, Lesson, Signals
+from da_kd.training.signals import GROUND_TRUTH, Lesson, Signals, check_labels
 
 _CACHE_LIMIT = 1 << 30  # bytes of decoded images that are kept in memory while training
 
@@ -109,7 +109,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     if (folder / "weights.pt").is_file() and (folder / "training.json").is_file():
         _tidy(folder)  # a kill came after the work and before the tidying up
         return read_result(folder)
-    boxes = _check_labels(task, job)
+    boxes = check_labels(task.name, task.lesson, job)
     epochs, per_epoch = _length(task)
     sittings = _Sittings(folder)
     done = sittings.take_up()
@@ -129,35 +129,6 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     write_json(folder / "training.json", asdict(result))
     _tidy(folder)
     return result
-
-
-def _check_labels(task: TrainingTask, job: Job) -> int:
-    """Return the number of boxes to learn from; warn of classes that have none.
-
-    Raises:
-        DataError: see :func:`train`.
-    """
-    table, rows = task.images.table, task.lesson.rows
-    objects = rows.kind == Kind.OBJECT
-    boxes = int(objects.sum())
-    if not len(table) or not boxes:
-        raise DataError(
-            f"Training '{task.name}' found {len(table)} images and {boxes} boxes to learn from; "
-            "it needs both. Lower 'fuse.keep' or 'review.accept' where these are pseudo labels, or check the data set."
-        )
-    if not rows.weight[objects].any():
-        raise DataError(
-            f"Training '{task.name}' found {boxes} boxes to learn from, all of score 0, and 'distill.weight: score' "
-            "makes them count nothing; use 'none', or teachers that give scores."
-        )
-    missing = sorted(set(range(len(table.vocabulary))) - set(rows.label[objects].tolist()))
-    if missing:
-        names = ", ".join(f"'{table.vocabulary[label]}'" for label in missing)
-        job.warn(
-            f"Training '{task.name}' has no box of {names} to learn from; "
-            "look at 'fuse.keep' where these are pseudo labels, else at the names of the classes."
-        )
-    return boxes
 
 
 def read_result(folder: Path) -> TrainingResult:
