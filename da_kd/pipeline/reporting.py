@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from da_kd.detections import DetectionTable, read_table
 from da_kd.events import Job, StageDone, StageStarted
@@ -17,12 +20,13 @@ from da_kd.pipeline.runs import Run
 from da_kd.pipeline.steps import STAGES, Step, absent_rows, rows
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages import fuse, predict
-from da_kd.stages.evaluate.metrics import Metrics, gap_recovered
+from da_kd.stages.evaluate import translate
+from da_kd.stages.evaluate.metrics import Metrics, gap_recovered, score_tables
 from da_kd.stages.report import ReportFacts, write_report
 from da_kd.store import Store, library_versions, write_json
 from da_kd.training import read_result
 
-_REPORT_VERSION = 3
+_REPORT_VERSION = 4
 
 
 def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> RunMetrics:
@@ -98,6 +102,7 @@ def _facts(
         label_truth=inputs.sets["target_labelled"].table if "target_labelled" in inputs.sets else None,
         keep=_thresholds(recipe, done, "keep"),
         drop=_thresholds(recipe, done, "drop"),
+        home=_home(recipe, inputs, done),
         guard=fuse.read_verdict(done["fuse"]) if "fuse" in done else None,
         truth=test.table if test else None,
         test_root=test.root if test else None,
@@ -108,6 +113,26 @@ def _facts(
         images=recipe.report.images,
         recipe_yaml=dump_recipe(recipe),
     )
+
+
+def _home(recipe: Recipe, inputs: Inputs, done: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Return the teachers' figures at home, before they were adapted, by the predictions that *fuse* had of them."""
+    figures: dict[str, dict[str, Any]] = {}
+    for teacher in recipe.teachers:
+        folder = done.get(f"predict:{teacher.name}:source_val")
+        if folder is not None:
+            said = translate(predict.read_predictions(folder), teacher.name, teacher.classes, recipe.classes)
+            truth = inputs.get("source_val").table
+            asked = set(said.key)
+            truth = truth.take([index for index, key in enumerate(truth.key) if key in asked])
+            known = said.searched.any(axis=0).tolist()
+            figures[teacher.name] = score_tables(_only(truth, known), said).as_json()
+    return figures
+
+
+def _only(truth: DetectionTable, known: Sequence[bool]) -> DetectionTable:
+    """Return ground truth in which only some classes were searched for: others are not scored."""
+    return dataclasses.replace(truth, searched=truth.searched & np.array(known, bool))
 
 
 def _thresholds(recipe: Recipe, done: Mapping[str, Path], side: Literal["keep", "drop"]) -> dict[str, float]:

@@ -189,7 +189,8 @@ class _Runner:
         self.state = replace(self.state, opened=labels)
         raise Paused(
             f"The pseudo labels wait for review in the FiftyOne dataset '{dataset}'. Open it with "
-            f"'da-kd review {self.place.folder}', then go on with 'da-kd resume {self.place.folder}'."
+            f"'da-kd review {self.place.folder}', then go on with 'da-kd resume {self.place.folder}'. From "
+            f"another machine, the App is reached through a tunnel: {review.tunnel(review.PORT)}."
         )
 
     def _take_back(self, inputs: Inputs, steps: dict[str, Step], job: Job) -> dict[str, Step]:

@@ -33,6 +33,7 @@ class ReportFacts:
         label_truth: labels of images that were pseudo-labelled, to tell how right the pseudo labels are.
         keep: by class name, the score from which a pseudo label is kept.
         drop: by class name, the score below which it is dropped.
+        home: by teacher, its figures on labelled source images that no teacher learned from, as in ``metrics.json``.
         guard: what the guard thinks of the pseudo labels, as it stands in ``guard.json``; None where it was off.
         truth: labels of the test images.
         test_root: the folder that the keys of ``truth`` count from.
@@ -53,6 +54,7 @@ class ReportFacts:
     keep: Mapping[str, float] = field(default_factory=dict)
     drop: Mapping[str, float] = field(default_factory=dict)
     guard: Mapping[str, Any] | None = None
+    home: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     truth: DetectionTable | None = None
     test_root: Path | None = None
     predictions: Mapping[str, DetectionTable] = field(default_factory=dict)

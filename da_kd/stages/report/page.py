@@ -85,6 +85,8 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "pseudo": pseudo,
         "quality": _quality(facts),
         "guard": _guard(facts),
+        "home": _home(facts),
+        "classes": facts.classes,
         "most_charts": MOST_CHARTS,
         "swatches": pictures.colours(facts.classes),
         "rows": pictures.draw_rows(facts, job),
@@ -144,6 +146,17 @@ def _quality(facts: ReportFacts) -> dict[str, Any]:
         for name, qualities in checked.by_class.items()
     }
     return {"images": checked.images, "thresholds": [f"{t:.2f}" for t in THRESHOLDS], "lines": lines} if lines else {}
+
+
+def _home(facts: ReportFacts) -> list[dict[str, Any]]:
+    """Return a line per teacher: its AP at home, and that of every class."""
+    return [
+        {
+            "name": name,
+            "cells": [words.fraction(one["AP"]), *(words.fraction(one["per_class"].get(c)) for c in facts.classes)],
+        }
+        for name, one in facts.home.items()
+    ]
 
 
 def _guard(facts: ReportFacts) -> dict[str, Any]:

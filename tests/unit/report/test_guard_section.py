@@ -9,6 +9,7 @@ from da_kd.detections import Detections, ImageRecord, table_of
 from da_kd.events import Job
 from da_kd.stages.report import ReportFacts
 from da_kd.stages.report.page import render
+from da_kd.stages.report.words import UNDEFINED
 
 NAMES = ("cell", "<i>")
 
@@ -49,3 +50,12 @@ def test_the_page_says_that_there_was_nothing_to_compare_with(facts):
 
 def test_a_guard_that_was_off_has_no_section(facts):
     assert "The guard" not in render(dataclasses.replace(facts, guard=None), Job())
+
+
+def test_the_teachers_at_home_are_shown_with_a_dash_for_what_they_do_not_know(facts):
+    home = {"one": {"AP": 0.5, "per_class": {"cell": 0.5}}, "two": {"AP": 0.25, "per_class": {"cell": 0.3, "<i>": 0.2}}}
+    page = render(dataclasses.replace(facts, home=home), Job())
+    assert "<h3>The teachers at home</h3>" in page
+    line = page[page.index('<th scope="row">one</th>') :].partition("</tr>")[0]
+    assert [cell.partition("<")[0] for cell in line.split('<td class="n">')[1:]] == ["0.500", "0.500", UNDEFINED]
+    assert "The teachers at home" not in render(facts, Job())
