@@ -21,10 +21,19 @@ def check(
     Keys, values, and whether the stages have what they need; every mistake is listed.
     """
     from da_kd.cli.terminal import say
-    from da_kd.errors import RecipeError
+    from da_kd.errors import InputError, RecipeError
     from da_kd.recipe import load_recipe
+    from da_kd.recipe.kinds import find_kind
 
     loaded = load_recipe(recipe, changes or ())
+    unknown = []
+    for teacher in loaded.teachers:
+        try:
+            find_kind(teacher.kind)
+        except InputError as error:
+            unknown.append(f"teachers.{teacher.name}.kind: {error}")
+    if unknown:
+        raise RecipeError(unknown, str(recipe))
     if deep:
         from da_kd.cli.deep import problems_of
 

@@ -10,9 +10,9 @@ from da_kd.cli.words import WORKSPACE
 from da_kd.errors import Cancelled, DaKdError, RecipeError
 from da_kd.events import Job
 from da_kd.recipe import Recipe, Teacher
-from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map
+from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map, hints
 
-_SETS = ("source", "target", "target_labelled", "test")
+_SETS = ("source", "source_val", "target", "target_labelled", "target_dev", "test")
 
 
 def problems_of(recipe: Recipe) -> list[str]:
@@ -62,13 +62,17 @@ def _data(recipe: Recipe, workspace: Path, job: Job) -> list[str]:
 
 
 def _teachers(recipe: Recipe, job: Job) -> list[str]:
-    """Open the teachers' weights, map their classes, and see that every class has a teacher."""
+    """Open the teachers' weights, map their classes, and see that every class has a teacher.
+
+    What may be meant by another word is only told: names are never matched by likeness.
+    """
     problems: list[str] = []
     maps: dict[str, ClassMap] = {}
     for teacher in job.track(recipe.teachers, "open teachers", unit="teachers"):
         _tried(problems, lambda teacher=teacher: maps.update(_map(teacher, recipe)))  # type: ignore[misc]
-    if len(maps) == len(recipe.teachers):
-        _tried(problems, lambda: check_all_seen(maps, recipe.classes))
+    if len(maps) == len(recipe.teachers) and _tried(problems, lambda: check_all_seen(maps, recipe.classes)):
+        for hint in hints(maps):
+            job.note(hint)
     return problems
 
 
@@ -78,7 +82,7 @@ def _map(teacher: Teacher, recipe: Recipe) -> Mapping[str, ClassMap]:
 
     if teacher.weights is None:
         adapter(teacher.kind)(Path("weights.pt"), teacher.options)  # refuses options it does not have
-        vocabulary = recipe.classes
+        vocabulary = teacher.learns or recipe.classes
     else:
         model = adapter(teacher.kind)(Path(teacher.weights), teacher.options)
         with model.open("cpu", recipe.predict.floor, 1) as predictor:

@@ -9,6 +9,7 @@ import typer
 
 from da_kd import __version__
 from da_kd.cli import browser
+from da_kd.cli.audit import audit
 from da_kd.cli.check import check
 from da_kd.cli.doctor import doctor
 from da_kd.cli.evaluate import evaluate
@@ -33,7 +34,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_COMMANDS = (run, resume, check, plan, init, ls, status, stop, gc, review, label, apply, evaluate, export, doctor, browser.app)
+_COMMANDS = (
+    run,
+    resume,
+    check,
+    plan,
+    init,
+    ls,
+    status,
+    stop,
+    gc,
+    review,
+    label,
+    apply,
+    audit,
+    evaluate,
+    export,
+    doctor,
+    browser.app,
+)
 
 for _command in _COMMANDS:
     app.command(_command.__name__)(guarded(_command))

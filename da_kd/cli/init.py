@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from da_kd.cli.options import Force
-from da_kd.cli.template import Answers, recipe_text
 from da_kd.errors import DaKdError, InputError
+from da_kd.recipe.template import Answers, recipe_text
 
 
 def init(

@@ -116,11 +116,8 @@ def _weights(model: str) -> Path:
     from da_kd.pipeline import Run
 
     run = Run(run_folder(model))
-    steps = run.state().steps
-    for step in ("finetuned", "student"):
-        if step in steps:
-            found = list(run.workspace.glob(f"store/*/{steps[step]['fingerprint']}/weights.pt"))
-            if found:
-                return found[0]
+    made = [folder for step in ("finetuned", "student") if (folder := run.made(step)) is not None]
+    if made:
+        return made[0] / "weights.pt"
     there = "which has no student yet; run it first" if run.exists else "and there is no run of that name either"
     raise InputError(f"MODEL: expected a '.pt' file or a run; found no file '{model}', {there}.")

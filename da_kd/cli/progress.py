@@ -6,7 +6,6 @@ Knows events and the consoles; must not know what a stage does.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ from rich.text import Text
 from da_kd.cli.terminal import out, say
 from da_kd.cli.words import duration, rate
 from da_kd.events import Event, Figures, Note, Progress, Sink, StageDone, StageStarted
+from da_kd.pace import Pace
 
 PAUSE = 5.0  # seconds between two plain lines of one task
 _NAME = 22  # columns for the name of a step
@@ -47,40 +47,6 @@ def stage_line(event: Event) -> tuple[str, str] | None:
     if isinstance(event, Note):
         return (f"! {event.text}", "yellow") if event.level == "warning" else (f"  {event.text}", "")
     return None
-
-
-class Pace:
-    """How fast one task goes, from its last reports; what came before the second report is not counted.
-
-    The first step of a task includes what is loaded for it, and one that goes on from an earlier sitting leaps.
-    """
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque(maxlen=40)
-        self._reports = 0
-
-    def add(self, done: int, moment: float) -> None:
-        """Take a report."""
-        if self._seen and done < self._seen[-1][1]:
-            self._seen.clear()
-            self._reports = 0
-        self._seen.append((moment, done))
-        self._reports += 1
-        if self._reports == 3:  # noqa: PLR2004 - two reports after the first make a rate without it
-            self._seen.popleft()
-
-    @property
-    def per_second(self) -> float | None:
-        """Units a second, or None while it is unknown."""
-        if len(self._seen) < 2:  # noqa: PLR2004
-            return None
-        (began, first), (ended, last) = self._seen[0], self._seen[-1]
-        return (last - first) / (ended - began) if ended > began and last > first else None
-
-    def left(self, total: int | None) -> float | None:
-        """Return the seconds left at the last report, or None while they are unknown."""
-        speed = self.per_second
-        return (total - self._seen[-1][1]) / speed if speed and total is not None else None
 
 
 def _amount(event: Progress) -> str:

@@ -15,6 +15,7 @@ from da_kd.exporting import FORMATS, Agreement, Card, export, write_card
 from da_kd.hashing import hash_file, hash_json
 from da_kd.pipeline.inputs import Inputs, load_inputs
 from da_kd.pipeline.runs import Run
+from da_kd.pipeline.used import labels_of_row
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.store import Store, library_versions, write_json
 from da_kd.teachers.device import resolve_device
@@ -123,7 +124,7 @@ def _card(place: Run, recipe: Recipe, inputs: Inputs, row: str, files: Mapping[s
         architecture=recipe.student.model,
         data=data,
         teachers=[_teacher(teacher.name, teacher.kind, teacher.weights) for teacher in recipe.teachers],
-        labels_used=_labels_used(row, trained.images),
+        labels_used=labels_of_row(row, trained.images, recipe, inputs.sets),
         recipe_hash=hash_json(dump_recipe(recipe)),
         metrics=metrics,
         tested_on=f"{len(test)} labelled images of the target" if test else "",
@@ -134,12 +135,6 @@ def _card(place: Run, recipe: Recipe, inputs: Inputs, row: str, files: Mapping[s
 
 def _teacher(name: str, kind: str, weights: str | None) -> str:
     return f"{name} ({kind}), {'given as ' + Path(weights).name if weights else 'trained on the source'}"
-
-
-def _labels_used(row: str, images: int) -> str:
-    if row in ("finetuned", "oracle"):
-        return f"trained on those of {images} images"
-    return "none to train on; what people decided in review counts as pseudo labels"
 
 
 def _figures(folder: Path) -> dict[str, float | None]:

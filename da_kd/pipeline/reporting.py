@@ -18,6 +18,7 @@ from da_kd.pipeline.inputs import Inputs
 from da_kd.pipeline.results import RunMetrics, StepOutcome
 from da_kd.pipeline.runs import Run
 from da_kd.pipeline.steps import STAGES, Step, absent_rows, rows
+from da_kd.pipeline.used import labels_of_trainings
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages import fuse, predict
 from da_kd.stages.evaluate import translate
@@ -93,6 +94,7 @@ def _facts(
     done = {name: store.path(step.output) for name, step in steps.items() if store.finished(step.output)}
     test = inputs.sets.get("test")
     review = done.get("review")
+    trained = labels_of_trainings(recipe, inputs.sets)
     return ReportFacts(
         title=recipe.name,
         command=f"da-kd run {place.folder / 'recipe.yaml'} --run {place.folder}",
@@ -109,7 +111,7 @@ def _facts(
         predictions=_predictions(done),
         skipped=_skipped(recipe, done),
         review=_counts(review),
-        notes=(*inputs.notes, *_sittings(done), *_labels_used(done), *_simulated(recipe)),
+        notes=(*inputs.notes, *_sittings(done), *_labels_used(done), *trained, *_simulated(recipe)),
         images=recipe.report.images,
         recipe_yaml=dump_recipe(recipe),
     )

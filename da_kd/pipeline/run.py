@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from da_kd.pipeline.steps import STAGES, Step, build_steps, first, review_input
 from da_kd.recipe import Recipe, load_recipe
 from da_kd.stages import review
 from da_kd.store import Store, hold
-from da_kd.teachers.device import resolve_device
+from da_kd.teachers.device import resolve_devices
 from da_kd.training import training_problems
 
 WORKSPACE = Path("runs")
@@ -157,8 +157,11 @@ class _Runner:
         if step.stage in ("fuse", "review"):
             yield
             return
-        device = resolve_device(self.recipe.device)
-        with hold(self.place.workspace / "locks" / device.replace(":", "-"), job, f"the device {device}", wait=True):
+        with ExitStack() as stack:
+            # In one order, so that no two runs wait for each other.
+            for device in sorted(resolve_devices(self.recipe.device)):
+                lock = self.place.workspace / "locks" / device.replace(":", "-")
+                stack.enter_context(hold(lock, job, f"the device {device}", wait=True))
             yield
 
     def _remember(self, steps: Mapping[str, Step]) -> None:

@@ -153,20 +153,29 @@ class Schedule(Section):
         epochs: passes over the images; exactly one of ``epochs`` and ``steps``.
         steps: optimiser steps instead, rounded to whole epochs (one at least), so that rows trained on different
             numbers of images compare.
-        batch: images per step.
+        batch: images per step. ``auto`` takes what the library finds to fill 60 % of a GPU's memory, and 16 elsewhere;
+            results then depend on the machine.
         lr: first learning rate.
         optimizer: the optimiser's name.
         freeze: number of first layers that stay as they are.
+        validate_on: labelled images that the averaged weights are scored on after every epoch; the best epoch's (by AP)
+            are the result then, not the last's. Labels of ``target_dev`` count as labels used.
+        patience: beside ``validate_on``: epochs without a better AP after which the training ends.
+        augment: how images are varied: as ultralytics does by ``default``, or a ``strong`` or ``weak`` set, or
+            ``none``; ``args`` stand over it.
         args: further training arguments of ultralytics (augmentation and the like), passed on as they are; where a
             teacher of kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
-    batch: Annotated[int, Field(ge=1)] = 16
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = 16
     lr: Annotated[float, Field(gt=0)] = 0.001
     optimizer: Literal["SGD", "Adam", "AdamW", "RMSProp"] = "AdamW"
     freeze: Annotated[int, Field(ge=0)] = 0
+    validate_on: Literal["source_val", "target_dev"] | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+    augment: Literal["default", "strong", "weak", "none"] = "default"
     args: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("args")
@@ -181,7 +190,14 @@ class Schedule(Section):
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("expected either 'epochs' or 'steps'; give exactly one of the two")
+        if self.patience is not None and self.validate_on is None:
+            raise ValueError("'patience' waits for a better score; say in 'validate_on' what images give it")
         return self
+
+    @property
+    def planned_batch(self) -> int:
+        """Images per step, where nobody has measured what fits."""
+        return 16 if self.batch == "auto" else self.batch
 
 
 class Views(Section):
@@ -458,11 +474,61 @@ class Student(Architecture):
     model: str = "yolo11n.yaml"
 
 
+class Refresh(Section):
+    """The student labels the target anew while it learns; merged with the fixed pseudo labels, its boxes replace them.
+
+    Attributes:
+        every: epochs from one time to the next.
+        start: the share of the schedule after which it happens first.
+        share: how much the student's score of a box counts beside the fixed label's (1 - ``share``); whoever says
+            nothing counts with 0. Close to 1 the student's own boxes decide, close to 0 the fixed ones.
+        lost: a class keeps its fixed labels where the new ones would keep fewer boxes than this share of them.
+        exploded: it does, too, where they would keep more than this many times as many.
+    """
+
+    every: Annotated[int, Field(ge=1)] = 5
+    start: Score = 0.3
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    lost: Score = 0.5
+    exploded: Annotated[float, Field(gt=1)] = 3.0
+
+
+Rate = Annotated[float, Field(ge=0, le=100)]
+
+
+class Mix(Section):
+    """Images with ground truth that the student learns from beside the pseudo labels, in the same epochs.
+
+    Attributes:
+        source: how many images of ``data.source`` an epoch shows for every target image.
+        target_labelled: how many of ``data.target_labelled``; they count as labels used. Where an image has pseudo
+            labels, too, the ground truth counts.
+    """
+
+    source: Rate = 0.0
+    target_labelled: Rate = 0.0
+
+
+class FinetuneMix(Section):
+    """Images that the student keeps seeing while it goes on with labelled target images.
+
+    Attributes:
+        source: how many images of ``data.source`` an epoch shows for every labelled target image.
+        pseudo: how many target images with pseudo labels, which count as ``distill`` says.
+    """
+
+    source: Rate = 0.0
+    pseudo: Rate = 0.0
+
+
 class Distill(Schedule):
     """The student learns from pseudo labels.
 
     Attributes:
         init: ``model`` starts from ``student.model``; ``source`` from the student's architecture trained on the source.
+        adapt: ``batch_norm`` re-estimates the normalisation statistics of these weights on the target images first,
+            without labels.
+        mix: images with ground truth to learn from as well.
         weight: how much a kept box counts in training: all the same (``none``), or as much as its ``score`` says. What
             a person decided always counts fully.
         uncertain: what an uncertain box teaches: nothing for its own class (``ignore``), nothing for any class
@@ -470,13 +536,17 @@ class Distill(Schedule):
         unsearched: what an image teaches of classes that no teacher searched it for: nothing (``mask``), or that there
             are none (``background``).
         oversample: how often an image with a box that a person decided on is seen in an epoch.
+        refresh: whether, and how, labels are made anew as the student learns; without it they stay as they are.
     """
 
     init: Literal["model", "source"] = "model"
+    adapt: Literal["none", "batch_norm"] = "none"
+    mix: Mix = Mix()
     weight: Literal["none", "score"] = "none"
     uncertain: Literal["ignore", "ignore_all", "background"] = "ignore"
     unsearched: Literal["mask", "background"] = "mask"
     oversample: Annotated[int, Field(ge=1, le=100)] = 1
+    refresh: Refresh | None = None
 
 
 class Rounds(Section):
@@ -498,9 +568,11 @@ class Finetune(Schedule):
 
     Attributes:
         fraction: the share of ``data.target_labelled`` to use, nested over fractions, the same for every seed.
+        mix: other images to keep seeing.
     """
 
     fraction: Fraction = 1.0
+    mix: FinetuneMix = FinetuneMix()
 
 
 class Evaluate(Section):
@@ -539,7 +611,8 @@ class Recipe(Section):
         name: what runs of the recipe are called.
         classes: the student's classes, in order.
         seed: the one seed that all the stages use.
-        device: ``auto`` takes a GPU where there is one; else ``cpu``, ``cuda:0``, ...
+        device: ``auto`` takes a GPU where there is one; else ``cpu``, ``cuda:0``, ... Several GPUs, ``cuda:0,1``, share
+            every training of an ultralytics model; all else runs on the first of them.
         workers: processes that load images while a model trains.
         data: the image sets.
         teachers: one or more.
@@ -558,7 +631,7 @@ class Recipe(Section):
     schema_: Literal[1] = Field(1, alias="schema")
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+(,\d+)*)?|mps)$")] = "auto"
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     classes: Annotated[tuple[ClassName, ...], Field(min_length=1)]
     data: Data
@@ -573,6 +646,13 @@ class Recipe(Section):
     finetune: Finetune | None = None
     evaluate: Evaluate | None = None
     report: Report = Report()
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _a_list_is_one_text(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(item, str) and item.startswith("cuda:") for item in value):
+            return f"cuda:{','.join(item.removeprefix('cuda:') for item in value)}"
+        return value
 
     @field_validator("rounds", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Training arguments that have a key of their own, or that would break the method, each with the reason.
 REFUSED_ARGS = {
-    **dict.fromkeys(("epochs", "batch", "optimizer", "freeze"), "it is a key of the schedule itself"),
+    **dict.fromkeys(("epochs", "batch", "optimizer", "freeze", "patience"), "it is a key of the schedule itself"),
     "lr0": "it is the key 'lr' of the schedule itself",
     **dict.fromkeys(("imgsz", "model", "pretrained"), "it is a key of the architecture"),
     **dict.fromkeys(("seed", "device", "workers"), "it is a key of the recipe"),
@@ -23,7 +23,7 @@ REFUSED_ARGS = {
     "single_cls": "it would train every class as one",
     "time": "it would end rows of a table after different numbers of steps",
     "resume": "da_kd takes interrupted trainings up by itself",
-    **dict.fromkeys(("val", "patience"), "a fixed schedule decides, since there may be no labelled image to stop on"),
+    "val": "a fixed schedule decides, or 'validate_on' says what images do",
     **dict.fromkeys(("project", "name", "save_dir", "exist_ok", "save", "task", "mode"), "da_kd keeps the outputs"),
     **dict.fromkeys(("nbs", "amp", "cache", "plots", "verbose", "deterministic"), "da_kd sets it"),
 }
@@ -99,6 +99,10 @@ def _torchvision_problems(teacher: Teacher, recipe: Recipe) -> list[str]:
     schedule, where = (teacher.schedule, f"{place}.schedule") if teacher.schedule else (recipe.teach, "teach")
     if schedule is None:
         return problems
+    taken = [key for key in ("validate_on", "augment") if getattr(schedule, key) not in (None, "default")]
+    problems += [f"{where}.{key}: a torchvision teacher knows no such thing; leave '{key}' out" for key in taken]
+    if schedule.batch == "auto":
+        problems.append(f"{where}.batch: 'auto' is for ultralytics' models; give a number")
     if schedule.freeze:
         problems.append(f"{where}.freeze: a torchvision teacher is trained from scratch; leave 'freeze' out")
     return problems + torchvision_arg_problems(schedule.args, where)
@@ -118,6 +122,8 @@ def stage_problems(recipe: Recipe) -> list[str]:
             )
     problems += _fuse_problems(recipe)
     problems += _round_problems(recipe)
+    problems += _schedule_problems(recipe)
+    problems += _mix_problems(recipe)
     if recipe.finetune is not None and recipe.distill is None:
         problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
     if recipe.finetune is not None and data.target_labelled is None:
@@ -154,6 +160,36 @@ def _fuse_problems(recipe: Recipe) -> list[str]:
             )
     if fuse.thresholds.by == "source_distribution" and data.source is None and data.source_val is None:
         problems.append("fuse.thresholds: 'source_distribution' needs 'data.source' or 'data.source_val'; add one")
+    return problems
+
+
+def _schedule_problems(recipe: Recipe) -> list[str]:
+    """Return which schedules are to be validated on images that are not there."""
+    own = {f"teachers.{teacher.name}.schedule": teacher.schedule for teacher in recipe.teachers}
+    oracle = recipe.evaluate.oracle_schedule if recipe.evaluate is not None else None
+    schedules = {"teach": recipe.teach, **own, "distill": recipe.distill, "finetune": recipe.finetune}
+    schedules["evaluate.oracle_schedule"] = oracle
+    return [
+        f"{place}.validate_on: needs 'data.{schedule.validate_on}'; add it, or leave 'validate_on' out"
+        for place, schedule in schedules.items()
+        if schedule is not None and schedule.validate_on and getattr(recipe.data, schedule.validate_on) is None
+    ]
+
+
+def _mix_problems(recipe: Recipe) -> list[str]:
+    """Return what students are to learn from, or begin with, that is not there."""
+    distill, finetune, problems = recipe.distill, recipe.finetune, []
+    wanted = [("distill", name) for name in ("source", "target_labelled") if distill and getattr(distill.mix, name)]
+    wanted += [("finetune", "source")] if finetune and finetune.mix.source else []
+    for place, name in wanted:
+        if getattr(recipe.data, name) is None:
+            problems.append(f"{place}.mix.{name}: needs 'data.{name}'; add it, or leave it out of the mix")
+    adapts = distill is not None and distill.adapt == "batch_norm" and distill.init == "model"
+    if adapts and not recipe.student.model.endswith(".pt"):
+        problems.append(
+            f"distill.adapt: 'batch_norm' needs trained weights to begin with; '{recipe.student.model}' has none; "
+            "use 'init: source', or a '.pt' file as 'student.model'"
+        )
     return problems
 
 

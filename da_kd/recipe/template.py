@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from da_kd.words import count
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a person said; paths are as the recipe will hold them, None for what there is not."""
+    """What a person said; paths are as the recipe will hold them, None for what there is not.
+
+    Attributes:
+        name: what runs are called.
+        classes: the student's.
+        target: images of the new domain.
+        source: labelled images of the old one.
+        target_labelled: a few labelled images of the new one.
+        test: labelled images to compare models on.
+        weights: a trained teacher.
+        class_map: the classes of a trained teacher mapped to ours; None drops one.
+        teacher: the architecture of a teacher that is trained.
+        student: the student's architecture.
+        imgsz: the size of images for whatever is trained, pixels.
+        epochs: of every training from scratch.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -19,6 +35,11 @@ class Answers:
     target_labelled: str | None = None
     test: str | None = None
     weights: str | None = None
+    class_map: Mapping[str, str | None] = field(default_factory=dict)
+    teacher: str = "yolo11s.yaml"
+    student: str = "yolo11n.yaml"
+    imgsz: int = 640
+    epochs: int = 100
 
 
 def recipe_text(answers: Answers, file: str) -> str:
@@ -87,18 +108,20 @@ def _data(answers: Answers) -> str:
 
 def _teachers(answers: Answers) -> str:
     if answers.weights:
+        mapped = ", ".join(f"{_quoted(a)}: {'null' if b is None else _quoted(b)}" for a, b in answers.class_map.items())
+        shown = mapped or "car: vehicle, person: null"
         return f"""\
 teachers:
   - name: teacher
     weights: {_quoted(answers.weights)}
-    # classes: {{car: vehicle, person: null}}  # the teacher's names mapped to yours; equal names need no entry
+    {"" if mapped else "# "}classes: {{{shown}}}  # the teacher's names mapped to yours; equal names need no entry
 """
-    return """\
+    return f"""\
 teachers:
   - name: teacher
-    architecture: {model: yolo11s.yaml, imgsz: 640}  # trained from scratch
+    architecture: {{model: {answers.teacher}, imgsz: {answers.imgsz}}}  # trained from scratch
     adapt: batch_norm      # fits the teacher's statistics to the target images, without labels; takes seconds
-teach: {epochs: 100, batch: 16}
+teach: {{epochs: {answers.epochs}, batch: 16}}
 """
 
 
@@ -114,9 +137,11 @@ review:
 
 
 def _student(answers: Answers) -> str:
-    lines = ["student: {model: yolo11n.yaml, imgsz: 640}", "distill: {epochs: 100, batch: 16}"]
+    lines = [f"student: {{model: {answers.student}, imgsz: {answers.imgsz}}}"]
+    lines += [f"distill: {{epochs: {answers.epochs}, batch: 16}}"]
     if answers.target_labelled:
-        lines.append("finetune: {epochs: 30, batch: 16, lr: 0.0005, fraction: 1.0}")
+        epochs = max(1, round(0.3 * answers.epochs))
+        lines.append(f"finetune: {{epochs: {epochs}, batch: 16, lr: 0.0005, fraction: 1.0}}")
     if answers.test:
         oracle = "true" if answers.target_labelled else "false"
         source_only = "true" if answers.source else "false"

@@ -15,7 +15,7 @@ from da_kd.pipeline.steps.labels import (
 )
 from da_kd.pipeline.steps.rounds import first, rounds_of
 from da_kd.pipeline.steps.scores import absent_rows, add_evaluate, rows
-from da_kd.pipeline.steps.trainings import add_distill, add_finetune, add_source_only
+from da_kd.pipeline.steps.trainings import add_adapted_start, add_distill, add_finetune, add_source_only
 from da_kd.recipe import Recipe
 from da_kd.store import Store
 
@@ -47,6 +47,8 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
         if recipe.distill is not None:
             if recipe.distill.init == "source" and this.number == 1:
                 add_source_only(builder, "distill")
+            if recipe.distill.adapt == "batch_norm" and this.number == 1:
+                add_adapted_start(builder)
             add_distill(builder, this)
     if recipe.finetune is not None:
         add_finetune(builder)

@@ -23,7 +23,7 @@ from da_kd.recipe import Recipe, Teacher
 from da_kd.store import Output, Store
 from da_kd.teachers import Teacher as Model
 from da_kd.teachers import adapter
-from da_kd.teachers.device import resolve_device
+from da_kd.teachers.device import resolve_devices
 from da_kd.teachers.views import ViewedTeacher
 from da_kd.training import Setting
 
@@ -86,7 +86,8 @@ class Builder:
 
     def setting(self) -> Setting:
         """Return what all trainings share."""
-        return Setting(self.recipe.seed, resolve_device(self.recipe.device), self.recipe.workers)
+        devices = resolve_devices(self.recipe.device)
+        return Setting(self.recipe.seed, devices[0], self.recipe.workers, devices if len(devices) > 1 else ())
 
     def origin(self, teacher: Teacher) -> tuple[Path, dict[str, Any]]:
         """Return the weights a teacher begins with, given or trained, and what decides them.

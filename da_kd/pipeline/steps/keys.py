@@ -26,9 +26,20 @@ def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return found
 
 
+# Keys that came later: at their default they are left out, so that what was made before them stays what it is.
+_LATER = ("validate_on", "patience", "augment", "adapt", "mix")
+
+
 def keys_of(section: BaseModel, prefix: str) -> dict[str, Any]:
     """Return a section of the recipe by dotted key."""
-    return flat(section.model_dump(mode="json"), prefix)
+    return flat(_dumped(section, set(type(section).model_fields)), prefix)
+
+
+def _dumped(section: BaseModel, names: set[str]) -> dict[str, Any]:
+    """Return keys of a section as a tree."""
+    fields = type(section).model_fields
+    idle = {name for name in _LATER if name in fields and getattr(section, name) == fields[name].default}
+    return section.model_dump(mode="json", include=names - idle)
 
 
 def architecture_keys(architecture: Architecture, prefix: str) -> dict[str, Any]:
@@ -42,7 +53,7 @@ def architecture_keys(architecture: Architecture, prefix: str) -> dict[str, Any]
 
 def schedule_keys(schedule: Schedule, prefix: str) -> dict[str, Any]:
     """Return what decides how long and how fast a model is trained, without a section's own keys beside it."""
-    return flat(schedule.model_dump(mode="json", include=set(Schedule.model_fields)), prefix)
+    return flat(_dumped(schedule, set(Schedule.model_fields)), prefix)
 
 
 def ground_truth_version(images: ImageSet) -> int:
@@ -50,9 +61,9 @@ def ground_truth_version(images: ImageSet) -> int:
     return 2 if doubtful(images.table) else 1
 
 
-def training_units(architecture: Architecture, schedule: Schedule, images: ImageSet) -> float:
-    """Return a training's work in megapixels seen."""
-    count = len(images.table)
-    per_epoch = math.ceil(count / schedule.batch)
+def training_units(architecture: Architecture, schedule: Schedule, images: ImageSet, more: float = 0) -> float:
+    """Return a training's work in megapixels seen; ``more`` images are mixed in for each of the set."""
+    count = round(len(images.table) * (1 + more))
+    per_epoch = math.ceil(count / schedule.planned_batch)
     epochs = schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))
     return epochs * count * architecture.imgsz**2 / 1e6

@@ -16,6 +16,7 @@ from da_kd.events import Job
 from da_kd.pipeline.inputs import Inputs, learns
 from da_kd.pipeline.steps.builder import Builder, Step, without_labels
 from da_kd.pipeline.steps.keys import architecture_keys, flat, ground_truth_version, keys_of, training_units
+from da_kd.pipeline.steps.learning import scorer_of, scorer_parts
 from da_kd.pipeline.steps.rounds import Round, first
 from da_kd.recipe import Recipe, Teacher
 from da_kd.stages import fuse, predict, review, teach
@@ -45,9 +46,11 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
     if learned != images.vocabulary:
         images = only_classes(images, learned)
         parts |= {"data.source": hash_images(images), f"teachers.{teacher.name}.learns": list(learned)}
+    parts |= scorer_parts(builder, schedule, learned)
+    score = scorer_of(builder, schedule, learned)
 
     def work(out: Path, job: Job) -> None:
-        teach.run(teacher.name, teacher.kind, architecture, schedule, images, builder.setting(), out, job)
+        teach.run(teacher.name, teacher.kind, architecture, schedule, images, builder.setting(), out, job, score)
 
     units, version = training_units(architecture, schedule, images), ground_truth_version(images)
     builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version)

@@ -9,6 +9,7 @@ from da_kd.data import ImageSet, nested_fraction
 from da_kd.data import fingerprint as hash_images
 from da_kd.detections import DetectionTable, read_table
 from da_kd.events import Job
+from da_kd.hashing import hash_file
 from da_kd.pipeline.steps.builder import Builder
 from da_kd.pipeline.steps.keys import (
     architecture_keys,
@@ -17,10 +18,15 @@ from da_kd.pipeline.steps.keys import (
     schedule_keys,
     training_units,
 )
+from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
 from da_kd.pipeline.steps.rounds import Round
-from da_kd.recipe import Schedule
-from da_kd.stages import distill, finetune
-from da_kd.training import TrainingTask, train
+from da_kd.recipe import Distill, Schedule
+from da_kd.stages import distill, finetune, fuse
+from da_kd.teachers.device import resolve_device
+from da_kd.training import Extra, Refresh, Signals, TrainingTask, adapt_batch_norm, train
+from da_kd.training.signals import GROUND_TRUTH
+
+ADAPTED = "adapted_start"  # the step that adapts what the student starts from
 
 
 def add_distill(builder: Builder, this: Round) -> None:
@@ -36,21 +42,58 @@ def add_distill(builder: Builder, this: Round) -> None:
         "review": builder.print_of(review),
         "seed": recipe.seed,
     }
+    parts.pop("distill.refresh", None)  # without it nothing is refreshed, as before there was such a key
+    if config.refresh is not None:
+        parts |= {"predict.floor": recipe.predict.floor, "fuse.iou": recipe.fuse.iou}
     if begin:
         parts[begin.partition("@")[0]] = builder.print_of(begin)
+    rates = {"target_labelled": config.mix.target_labelled, "source": config.mix.source}
+    extras, score = extras_of(builder, rates), scorer_of(builder, config)
+    parts |= {**extras_parts(builder, rates), **scorer_parts(builder, config)}
 
     def work(out: Path, job: Job) -> None:
         labels = _usable(target, read_table(builder.made(review, "labels.parquet")))
-        distill.run(recipe.student, config, labels, start, builder.setting(), out, job)
+        refresh = _refresh(builder, this, config)
+        setting = builder.setting()
+        distill.run(recipe.student, config, labels, start, setting, out, job, refresh, extras=extras, score=score)
 
-    builder.add(this.name("student"), "distill", parts, training_units(recipe.student, config, target), work)
+    units = training_units(recipe.student, config, target, sum(rates.values()))
+    builder.add(this.name("student"), "distill", parts, units, work)
+
+
+def _refresh(builder: Builder, this: Round, config: Distill) -> Refresh | None:
+    """Return how the labels of a round are made anew as its student learns; what *review* accepts stays the bar."""
+    if config.refresh is None:
+        return None
+    recipe = builder.recipe
+    cuts = fuse.read_cuts(builder.made(this.name("fuse")), recipe.classes)
+    if recipe.review.mode == "auto":
+        cuts = cuts.at_least(recipe.review.accept.score)
+    return distill.refresh_of(config, recipe.fuse, cuts, recipe.predict)
 
 
 def _start_of(builder: Builder, this: Round) -> str:
     """Return the step whose weights the student of a round starts from; '' for the architecture's own."""
     if this.number > 1 and builder.recipe.rounds.init == "previous":
         return this.before("student")
+    if ADAPTED in builder.steps:
+        return ADAPTED
     return "source_only" if builder.recipe.distill is not None and builder.recipe.distill.init == "source" else ""
+
+
+def add_adapted_start(builder: Builder) -> None:
+    """Add the re-estimation, on the target images, of the normalisation that the student starts with."""
+    recipe, images = builder.recipe, builder.inputs.get("target")
+    parts = {"distill.adapt": "batch_norm", "data.target": builder.hashes["target"]}
+    if "source_only" in builder.steps:
+        start, parts["source_only"] = builder.made("source_only", "weights.pt"), builder.print_of("source_only")
+    else:
+        start, parts["student.model"] = Path(recipe.student.model), hash_file(Path(recipe.student.model))
+
+    def work(out: Path, job: Job) -> None:
+        adapt_batch_norm(start, images, resolve_device(recipe.device), out, job)
+
+    builder.add(ADAPTED, "distill", parts, len(images.table), work, kind="adapt")
 
 
 def add_finetune(builder: Builder) -> None:
@@ -67,11 +110,26 @@ def add_finetune(builder: Builder) -> None:
         "seed": recipe.seed,
     }
 
-    def work(out: Path, job: Job) -> None:
-        start = builder.made("student", "weights.pt")
-        finetune.run(recipe.student, config, labelled, start, builder.setting(), out, job)
+    mix, review, score = config.mix, "review", scorer_of(builder, config)
+    extras, signals = extras_of(builder, {"source": mix.source}), GROUND_TRUTH
+    parts |= {**extras_parts(builder, {"source": mix.source}), **scorer_parts(builder, config)}
+    if mix.pseudo and recipe.distill is not None:
+        signals = Signals(weight=recipe.distill.weight, uncertain=recipe.distill.uncertain)
+        parts |= {"distill.weight": signals.weight, "distill.uncertain": signals.uncertain}
+        parts["review"] = builder.print_of(review)
 
-    units, version = training_units(recipe.student, config, labelled), ground_truth_version(labelled)
+    def work(out: Path, job: Job) -> None:
+        more = list(extras)
+        if mix.pseudo:
+            pseudo = _usable(builder.inputs.get("target"), read_table(builder.made(review, "labels.parquet")))
+            more.append(Extra("pseudo", pseudo, mix.pseudo, truth=False))
+        start, setting = builder.made("student", "weights.pt"), builder.setting()
+        finetune.run(
+            recipe.student, config, labelled, start, setting, out, job, extras=more, signals=signals, score=score
+        )
+
+    units = training_units(recipe.student, config, labelled, mix.source + mix.pseudo)
+    version = ground_truth_version(labelled)
     builder.add("finetuned", "finetune", parts, units, work, version=version)
 
 
@@ -90,10 +148,12 @@ def add_baseline(builder: Builder, name: str, stage: str, schedule: Schedule, pl
         **architecture_keys(recipe.student, "student"),
         f"data.{data}": builder.hashes[data],
         "seed": recipe.seed,
+        **scorer_parts(builder, schedule),
     }
+    score = scorer_of(builder, schedule)
 
     def work(out: Path, job: Job) -> None:
-        task = TrainingTask(name, recipe.student, None, schedule, images, builder.setting())
+        task = TrainingTask(name, recipe.student, None, schedule, images, builder.setting(), score=score)
         result = train(task, out, job)
         job.note(f"'{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")
 

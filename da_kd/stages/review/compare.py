@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from da_kd.stages.review.journal import Action, Box, Entry
+from da_kd.stages.review.journal import Action, Box, Entry, image_id
 
 ACCEPTED_TAGS = frozenset({"accepted", "accept"})
 REJECTED_TAGS = frozenset({"rejected", "reject"})
@@ -31,18 +31,30 @@ class Reviewed:
     """One image in review: ``before``, as it was laid in front of the person, and ``after``, as it is now.
 
     A label that nobody touched has the same ``box`` in both, to the last bit.
+
+    Attributes:
+        sha: content hash of the image.
+        before: the labels it came with.
+        after: the labels it has now.
+        complete: the person marked the image done: every object has its label, and every label is right.
+        probability: with what probability the image came into the audit; None where it is not part of one.
+        when: when the image was last changed, ISO 8601; "" for not known.
     """
 
     sha: str
     before: tuple[Label, ...]
     after: tuple[Label, ...]
+    complete: bool = False
+    probability: float | None = None
+    when: str = ""
 
 
 def compare(images: Sequence[Reviewed], dataset: str, when: str = "", who: str = "") -> list[Entry]:
     """Return one entry for every label that a person did something to, in the order of images and labels.
 
     A rejection (deleted, or tagged so) goes before all else; then another class, then another place, then a tag that
-    accepts. Only tags that were not there before count. A label drawn and rejected in one go is nothing.
+    accepts. Only tags that were not there before count. A label drawn and rejected in one go is nothing. What still
+    stands untouched in an image that is done was accepted by that; the image's own entry follows its labels'.
     """
     found = []
     for image in images:
@@ -50,9 +62,14 @@ def compare(images: Sequence[Reviewed], dataset: str, when: str = "", who: str =
         after = {label.id: label for label in image.after}
         for name in [*before, *(name for name in after if name not in before)]:
             action, new = _judge(before.get(name), after.get(name))
+            if action is None and image.complete and name in before:
+                action, new = "accepted", before[name].box
             if action is not None:
                 old = before[name].box if name in before else None
-                found.append(Entry(image.sha, action, name, dataset, old, new, when, who))
+                found.append(Entry(image.sha, action, name, dataset, old, new, image.when or when, who))
+        if image.complete:
+            done = Entry(image.sha, "complete", image_id(image.sha), dataset, None, None, image.when or when, who)
+            found.append(replace(done, probability=image.probability))
     return found
 
 

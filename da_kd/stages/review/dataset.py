@@ -1,8 +1,7 @@
 """Review data sets in FiftyOne: a table goes in through FiftyOne's own file layout, and what it became is read back.
 
-A data set holds two fields of boxes. ``labels`` is what people edit; ``snapshot`` is what they were given, read-only,
-each box with the id of its label (``of``) and its exact pixels (``xyxy``): FiftyOne's boxes are relative, and a box
-that nobody moved must come back to the last bit. A finished data set says so in ``dataset.info["da_kd"]``. Knows
+FiftyOne's boxes are relative, and a box that nobody moved must come back to the last bit: its pixels stand in the
+snapshot (see :mod:`da_kd.stages.review.layout`). A finished data set says so in ``dataset.info["da_kd"]``. Knows
 FiftyOne and tables; must not know how a database is started, nor what a decision means.
 """
 
@@ -13,24 +12,24 @@ import json
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from da_kd.detections import DetectionTable, State
+from da_kd.detections import DetectionTable
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.stages.review.compare import Label, Reviewed
+from da_kd.stages.review import layout
+from da_kd.stages.review.compare import Label, Reviewed, compare
+from da_kd.stages.review.guide import Guide
 from da_kd.stages.review.journal import Box
+from da_kd.stages.review.layout import LABELS, SNAPSHOT
 
 INFO = "da_kd"
-LABELS, SNAPSHOT = "labels", "snapshot"
-SHOWN = (State.KEPT, State.UNCERTAIN)
-WORDS = {int(State.KEPT): "kept", int(State.UNCERTAIN): "uncertain"}
-RULE_TAGS = {int(State.KEPT): "accepted", int(State.UNCERTAIN): "uncertain"}  # what a rule said, to be seen in the App
 TOUCHED = 1e-6  # of the image's side; a box that moved less was not moved by a person
 
 
@@ -45,7 +44,15 @@ def find(fo: Any, name: str, fingerprint: str) -> Any | None:
 
 
 def import_table(
-    fo: Any, name: str, table: DetectionTable, root: Path, job: Job, *, fingerprint: str, tag: bool = False
+    fo: Any,
+    name: str,
+    table: DetectionTable,
+    root: Path,
+    job: Job,
+    *,
+    fingerprint: str,
+    tag: bool = False,
+    guide: Guide | None = None,
 ) -> Any:
     """Return the persistent data set of this name and content, made anew unless it is there.
 
@@ -61,6 +68,7 @@ def import_table(
         job: where progress goes.
         fingerprint: of the content; the same one means the same data set.
         tag: put what a rule decided on the labels as tags, ``accepted`` and ``uncertain``.
+        guide: what the queue says of images and boxes; by default, they stand in their own order.
 
     Raises:
         DataError: FiftyOne does not take the table.
@@ -74,7 +82,12 @@ def import_table(
     fresh = _free_name(fo, name)
     job.note(f"Review: {int(table.ok.sum())} images go into the data set '{fresh}'.")
     try:
-        dataset = _create(fo, fresh, table, root, job, tag=tag)
+        guide = guide or Guide.plain(table)
+        dataset = layout.create(fo, fresh, table)
+        dataset.info = {INFO: {"importing": True}}
+        dataset.save()
+        _fill(dataset, fo, layout.samples(table, guide, root, job, tag=tag))
+        layout.furnish(fo, dataset, table, guide, tag=tag)
         # Only now is it finished: what a kill leaves before this line is swept away by the next import.
         dataset.info = {
             **dataset.info,
@@ -105,20 +118,56 @@ def read_back(dataset: Any) -> list[Reviewed]:
     """Return what stands in every image of a data set: the boxes it came with, and those it has now, in pixels.
 
     A label that nobody moved has its original pixels exactly. Labels without class, or without area inside the image,
-    are passed over.
+    are passed over. What was hidden from the person (a blind audit) is not among the boxes an image came with.
     """
     # Columns, not documents: FiftyOne takes ten times as long to build a sample.
-    shas, widths, heights = dataset.values(["sha", "metadata.width", "metadata.height"])
+    names = ("sha", "metadata.width", "metadata.height", "tags", "probability", "last_modified_at")
+    boxes = zip(_columns(dataset, LABELS), _columns(dataset, SNAPSHOT, "of", "xyxy", "shown"), strict=True)
     images = []
-    for sha, width, height, now, then in zip(
-        shas, widths, heights, _columns(dataset, LABELS), _columns(dataset, SNAPSHOT, "of", "xyxy"), strict=True
-    ):
-        given = {item["of"]: item for item in then}
+    for image, (now, then) in zip(zip(*dataset.values(list(names)), strict=True), boxes, strict=True):
+        sha, width, height, tags, probability, changed = image
+        given = {item["of"]: item for item in then if item["shown"] is not False}
         size = np.array([width, height, width, height], dtype=np.float64)
-        before = tuple(_snapshot_label(item) for item in then)
+        before = tuple(_snapshot_label(item) for item in given.values())
         after = tuple(label for item in now if (label := _label(item, given.get(item["id"]), size)))
-        images.append(Reviewed(sha, before, after))
+        when = changed.replace(tzinfo=changed.tzinfo or UTC).isoformat(timespec="seconds") if changed else ""
+        images.append(Reviewed(sha, before, after, layout.DONE in tags, probability, when))
     return images
+
+
+def extend_audit(fo: Any, dataset: Any, keys: Sequence[str], guide: Guide) -> int:
+    """Put an audit, or a larger one, into a data set that is there already; return how many images were added.
+
+    An image that somebody worked on is shown to them as before; others lose their pseudo labels where the audit is
+    blind. An audit never shrinks.
+
+    Args:
+        fo: the module, connected.
+        dataset: as :func:`import_table` made it.
+        keys: of the images of the guide's table.
+        guide: its ``draw``, ``probability`` and ``blind`` count.
+    """
+    there = set(dataset.match(fo.ViewField("audit")).values("key"))
+    drawn = {keys[at]: at for at in np.flatnonzero(guide.draw >= 0).tolist()}
+    present = set(dataset.values("key"))
+    new = [key for key in drawn if key in present and key not in there]
+    if not new:
+        return 0
+    for field, column in (("draw", guide.draw), ("probability", guide.probability)):
+        values = {key: column[at].item() for key, at in drawn.items() if key in present}
+        dataset.set_values(field, values, key_field="key")
+    dataset.set_values("audit", dict.fromkeys(new, True), key_field="key")
+    if guide.blind:
+        added = dataset.match(fo.ViewField("key").is_in(new))
+        worked_on = {entry.sha for entry in compare(read_back(added), "")}
+        for sample in added.match(~fo.ViewField("sha").is_in(list(worked_on))).iter_samples(autosave=True):
+            sample[LABELS].detections = [label for label in sample[LABELS].detections if label["protected"]]
+            left = {label.id for label in sample[LABELS].detections}
+            for label in sample[SNAPSHOT].detections:
+                label["shown"] = label["of"] in left
+            sample["why"], sample["lists"] = "", []
+    layout.save_audit_view(fo, dataset, blind=guide.blind)
+    return len(new)
 
 
 def _columns(dataset: Any, field: str, *more: str) -> Iterator[list[dict[str, Any]]]:
@@ -182,135 +231,14 @@ def _free_name(fo: Any, name: str) -> str:
     return fresh
 
 
-def _create(fo: Any, name: str, table: DetectionTable, root: Path, job: Job, *, tag: bool) -> Any:
-    """Make a data set and fill it: FiftyOne writes the header of its own file layout, and we the samples."""
-    dataset = fo.Dataset(name, persistent=False)
-    teachers = _teacher_fields(table.teachers)
-    _add_fields(fo, dataset, teachers)
-    dataset.info = {INFO: {"importing": True}}
-    dataset.classes = {LABELS: list(table.vocabulary), SNAPSHOT: list(table.vocabulary)}
-    dataset.default_classes = list(table.vocabulary)
-    dataset.save()
+def _fill(dataset: Any, fo: Any, documents: Iterable[dict[str, Any]]) -> None:
+    """Put documents into a data set: FiftyOne writes the header of its own file layout, and we the samples."""
     with tempfile.TemporaryDirectory(prefix="da_kd_review_") as temporary:
         folder = str(Path(temporary) / "layout")
         dataset.export(folder, dataset_type=fo.types.FiftyOneDataset, export_media=False, progress=False)
         with (Path(folder) / "samples.json").open("w") as file:
             file.write('{"samples": [')
-            for number, sample in enumerate(_samples(table, root, teachers, job, tag)):
+            for number, sample in enumerate(documents):
                 file.write((", " if number else "") + json.dumps(sample, allow_nan=False))
             file.write("]}")
         dataset.add_dir(folder, dataset_type=fo.types.FiftyOneDataset, progress=False)
-    dataset.add_dynamic_sample_fields()
-    _make_editable(dataset, table.vocabulary, teachers)
-    _save_views(fo, dataset, tag)
-    return dataset
-
-
-def _add_fields(fo: Any, dataset: Any, teachers: Sequence[str]) -> None:
-    """Declare every field, so that an import of no images, or of no boxes, has them too."""
-    dataset.media_type = "image"
-    dataset.add_sample_field("key", fo.StringField)
-    dataset.add_sample_field("sha", fo.StringField)
-    for field in (LABELS, SNAPSHOT):
-        dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-        inside = f"{field}.detections"
-        for name in ("agreement", *teachers):
-            dataset.add_sample_field(f"{inside}.{name}", fo.FloatField)
-        dataset.add_sample_field(f"{inside}.state", fo.StringField)
-        dataset.add_sample_field(f"{inside}.protected", fo.BooleanField)
-    dataset.add_sample_field(f"{SNAPSHOT}.detections.of", fo.StringField)
-    dataset.add_sample_field(f"{SNAPSHOT}.detections.xyxy", fo.ListField, subfield=fo.FloatField)
-
-
-def _teacher_fields(teachers: Sequence[str]) -> tuple[str, ...]:
-    """Return the attribute that holds each teacher's score; a database's field names take no dots."""
-    names: list[str] = []
-    for teacher in teachers:
-        plain = "score_" + re.sub(r"\W", "_", teacher)
-        names.append(plain if plain not in names else f"{plain}_{len(names) + 1}")
-    return tuple(names)
-
-
-def _samples(
-    table: DetectionTable, root: Path, teachers: Sequence[str], job: Job, tag: bool
-) -> Iterator[dict[str, Any]]:
-    """Yield every readable image as FiftyOne's document."""
-    readable = [int(index) for index in np.flatnonzero(table.ok)]
-    for index in job.track(readable, "import", unit="images"):
-        labels, snapshot = [], []
-        for row in range(int(table.offsets[index]), int(table.offsets[index + 1])):
-            if table.state[row] in SHOWN:
-                label = _detection(table, index, row, teachers, tag)
-                name = label["_id"]["$oid"]
-                labels.append(label)
-                xyxy = [float(value) for value in table.xyxy[row]]
-                # An id of its own: the App finds labels by their id, whatever field they stand in.
-                snapshot.append({**label, "_id": {"$oid": _object_id(name)}, "of": name, "xyxy": xyxy})
-        width, height = (int(value) for value in table.size[index])
-        yield {
-            "filepath": str(root / table.key[index]),
-            "tags": [],
-            "_media_type": "image",
-            "_rand": int(_object_id(table.key[index])[:8], 16) / 2**32,
-            "metadata": {"_cls": "ImageMetadata", "width": width, "height": height},
-            "key": table.key[index],
-            "sha": table.sha[index],
-            LABELS: {"_cls": "Detections", "detections": labels},
-            SNAPSHOT: {"_cls": "Detections", "detections": snapshot},
-        }
-
-
-def _detection(table: DetectionTable, index: int, row: int, teachers: Sequence[str], tag: bool) -> dict[str, Any]:
-    """Return one box as FiftyOne's document; ``bounding_box`` is x, y, width, height relative to the image."""
-    width, height = (float(value) for value in table.size[index])
-    x1, y1, x2, y2 = (float(value) for value in table.xyxy[row])
-    state = int(table.state[row])
-    said = zip(teachers, table.teacher_score[row], strict=True)
-    return {
-        "_id": {"$oid": _object_id(table.key[index], table.sha[index], row - int(table.offsets[index]))},
-        "_cls": "Detection",
-        "attributes": {},
-        "tags": [RULE_TAGS[state]] if tag else [],
-        "label": table.vocabulary[int(table.label[row])],
-        "bounding_box": [x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height],
-        "confidence": float(table.score[row]),
-        "agreement": float(table.agreement[row]),
-        "state": WORDS[state],
-        "protected": bool(table.protected[row]),
-        **{name: float(score) for name, score in said if np.isfinite(score)},
-    }
-
-
-def _object_id(*parts: object) -> str:
-    """Return 24 hex digits that depend on nothing but ``parts``."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
-def _make_editable(dataset: Any, vocabulary: Sequence[str], teachers: Sequence[str]) -> None:
-    """Let the App's Annotate tab edit class, place and tags of ``labels``, and only look at the figures.
-
-    ``snapshot`` has no schema, which keeps it out of the tab. (Marked read-only, it makes the tab fail.)
-    """
-    schema = dataset.generate_label_schemas(LABELS, scan_samples=False)
-    schema["classes"] = list(vocabulary)
-    schema["component"] = "dropdown"
-    wanted = [item for item in schema["attributes"] if item["name"] not in ("index", "mask_path")]
-    schema["attributes"] = sorted(wanted, key=lambda item: item["name"] != "tags")  # tags first: they decide
-    for attribute in schema["attributes"]:
-        if attribute["name"] in ("agreement", "confidence", "state", "protected", *teachers):
-            attribute["read_only"] = True
-        elif attribute["name"] == "tags":
-            attribute.update(component="checkboxes", values=["accepted", "rejected", "uncertain"])
-    dataset.set_label_schemas({LABELS: schema})
-    dataset.active_label_schemas = [LABELS]
-    shown = dataset.app_config.default_active_fields(dataset)
-    shown.paths = [path for path in shown.paths if not path.startswith(SNAPSHOT)]
-    dataset.app_config.active_fields = shown  # or every box is drawn twice
-    dataset.save()
-
-
-def _save_views(fo: Any, dataset: Any, tag: bool) -> None:
-    """Save the two views a person starts from."""
-    for name, state in (("accepted by rule" if tag else "kept", "kept"), ("uncertain", "uncertain")):
-        view = dataset.filter_labels(LABELS, fo.ViewField("state") == state)
-        dataset.save_view(name, view)

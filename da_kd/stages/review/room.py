@@ -29,18 +29,25 @@ def open_room(workspace: Path, job: Job) -> Iterator[Any]:
     """Yield the module ``fiftyone``, connected to the workspace's own database, while the block runs.
 
     Raises:
-        SetupError: FiftyOne is not installed, or its database cannot be started or reached.
+        SetupError: FiftyOne is not installed, or its database cannot be started or reached, or breaks off.
         Busy: this process is in a room already, or another one blocks the database.
     """
     if not _inside.acquire(blocking=False):
         raise Busy("This process has a review database open already; close that one first, or use another process.")
     try:
         with mongod.serve(workspace, job) as uri, _environment(settings(workspace, uri)):
+            _link_plugin(workspace)
             fo = _import()
             _configure(fo, workspace, uri)
             _connect(fo, uri)
+            broken = importlib.import_module("pymongo.errors").PyMongoError
             try:
                 yield fo
+            except broken as error:
+                raise SetupError(
+                    f"The review database broke off ({error}). What the App had confirmed is kept; look for room on "
+                    f"the disk of {workspace} and into mongo/mongod.log there, then open the review again."
+                ) from error
             finally:
                 _disconnect()
     finally:
@@ -66,6 +73,17 @@ def settings(workspace: Path, uri: str) -> dict[str, str]:
         "FIFTYONE_EVALUATION_CONFIG_PATH": str(home / "evaluation_config.json"),
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", str(home / "matplotlib")),
     }
+
+
+def _link_plugin(workspace: Path) -> None:
+    """Put a link to our plugin into the workspace's folder of plugins; those in the user's home are not loaded."""
+    shipped, link = Path(__file__).parent / "plugin", workspace.resolve() / "mongo" / "fiftyone" / "plugins" / "da_kd"
+    if link.is_symlink() and link.readlink() == shipped:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".da_kd.{os.getpid()}")
+    temporary.symlink_to(shipped)
+    temporary.replace(link)
 
 
 @contextlib.contextmanager
@@ -116,9 +134,17 @@ def _connect(fo: Any, uri: str) -> None:
     _disconnect()
     try:
         fo.list_datasets()
+        version = tuple(database.get_db_conn().client.server_info()["versionArray"])
     except Exception as error:  # pymongo's, mongoengine's and FiftyOne's own errors have no common base
         _disconnect()
         raise SetupError(f"The review database at {_without_password(uri)} cannot be reached ({error}).") from error
+    if version[:2] < mongod.MINIMUM:
+        _disconnect()
+        least, found = (".".join(map(str, numbers)) for numbers in (mongod.MINIMUM, version[:3]))
+        raise SetupError(
+            f"Review needs a MongoDB server {least} or newer; the one at {_without_password(uri)} is {found}. Name "
+            "another in FIFTYONE_DATABASE_URI, or unset it to use the workspace's own."
+        )
     if database._connection_kwargs.get("host") != uri:
         raise SetupError(
             "FiftyOne is connected to another database in this process and does not let go; use a process of its own."

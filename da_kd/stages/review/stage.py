@@ -1,36 +1,44 @@
 """The stage *review*: pseudo labels in front of a rule or a person, and what they decided back in the labels.
 
-Three modes. ``auto``: a rule decides, and FiftyOne shows what it decided. ``human``: :func:`open_for_person`, then
+Four modes. ``auto``: a rule decides, and FiftyOne shows what it decided. ``human``: :func:`open_for_person`, then
 the person works, then :func:`take_back` and :func:`finish`. ``skip``: :func:`finish` alone, and FiftyOne is never
-imported. In every mode the journal is laid over the labels first, so that no round undoes what a person did. Knows
-the order of things; must not know runs, the terminal, nor how FiftyOne stores a box.
+imported. ``simulate``: :func:`simulated`, with labels at hand. In every mode the journal is laid over the labels
+first, so that no round undoes what a person did. Knows the order of things; must not know runs, the terminal, nor how
+FiftyOne stores a box.
 """
 
 from __future__ import annotations
 
 import contextlib
 import getpass
-import importlib
 import json
-import socket
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from da_kd.detections import DetectionTable, State
-from da_kd.errors import InputError, SetupError
-from da_kd.events import Job
-from da_kd.recipe.models import Review
-from da_kd.stages.review import journal, mongod
-from da_kd.stages.review.rules import apply_rule
+import numpy as np
 
-POLL = 0.5  # seconds between two looks whether a person wants the App to close
-LAST_PORT = 65535
-DECISIONS = ("accepted", "rejected", "relabelled", "moved", "added")
+from da_kd.data.imageset import ImageSet
+from da_kd.data.similar import image_hashes
+from da_kd.detections import DetectionTable, State
+from da_kd.errors import InputError
+from da_kd.events import Job
+from da_kd.recipe.models import Audit, Review
+from da_kd.stages.review import journal, mongod, overlay
+from da_kd.stages.review.audit import compare_with_truth, figures
+from da_kd.stages.review.audited import hold_back, truth_of_audit
+from da_kd.stages.review.guide import Guide
+from da_kd.stages.review.queue import build_queue
+from da_kd.stages.review.rules import apply_rule
+from da_kd.stages.review.sample import Drawn, draw
+from da_kd.stages.review.simulate import random_order, simulate
+
+DECISIONS = ("accepted", "rejected", "relabelled", "moved", "added", "complete")
+CONFLICTS = "conflicts.json"
+AUDIT = "audit.json"
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,18 @@ class ReviewInput:
         table: the fused labels.
         run: what the data set in FiftyOne is called.
         fingerprint: of the fused labels.
+        round: of self-training that the labels come from, from 1.
+        audit: which images are to measure.
+        seed: of the audit's draw.
     """
 
     root: Path
     table: DetectionTable
     run: str
     fingerprint: str
+    round: int = 1
+    audit: Audit = field(default_factory=Audit)
+    seed: int = 0
 
 
 def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:
@@ -68,12 +82,12 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
     from da_kd.stages.review.room import open_room
 
     entries = journal.read(workspace, job)
-    table = apply_rule(journal.apply(given.table, entries, job), config.accept)
+    table = apply_rule(overlay.apply(given.table, entries, job), config.accept)
     with open_room(workspace, job) as fo, _importing(workspace, job):
         content = f"auto:{datasets.content_hash(table)}"
         shown = datasets.import_table(fo, given.run, table, given.root, job, fingerprint=content, tag=True)
         name = shown.name
-    _write(table, entries, out, name)
+    _write(table, entries, out, name, job)
 
 
 def open_for_person(given: ReviewInput, workspace: Path, job: Job) -> str:
@@ -86,7 +100,7 @@ def open_for_person(given: ReviewInput, workspace: Path, job: Job) -> str:
     from da_kd.stages.review.room import open_room
 
     with open_room(workspace, job) as fo:
-        return str(_open(fo, given, workspace, job).name)
+        return str(open_dataset(fo, given, workspace, job).name)
 
 
 def take_back(given: ReviewInput, workspace: Path, job: Job) -> int:
@@ -124,73 +138,60 @@ def finish(config: Review, given: ReviewInput, workspace: Path, out: Path, job: 
         config: the section of the recipe; the rule of ``accept`` is not applied here.
         given: the fused labels.
         workspace: holds the journal.
-        out: an existing folder; gets ``labels.parquet`` and ``review.json``.
+        out: an existing folder; gets ``labels.parquet`` and ``review.json``, and ``audit.json`` where the recipe asks
+            for an audit; audited images are then not to be trained on, unless it releases them.
         job: where warnings go.
 
     Raises:
         DataError: the journal cannot be read.
     """
     entries = journal.read(workspace, job)
-    table = journal.apply(given.table, entries, job)
+    table = overlay.apply(given.table, entries, job)
     decided = journal.in_force(entries, table.sha) if config.mode == "human" else []
-    _write(table, entries, out, decided[-1].dataset.partition("@")[0] if decided else "")
+    if config.mode == "human" and config.audit.images:
+        table = _measure(config, given, entries, table, out, job)
+    _write(table, entries, out, decided[-1].dataset.partition("@")[0] if decided else "", job)
 
 
-def launch_app(given: ReviewInput, workspace: Path, port: int, job: Job, address: str = "127.0.0.1") -> None:
-    """Serve the FiftyOne App for these labels on this machine alone, until Ctrl-C or until the job is stopped.
-
-    Raises:
-        InputError: the port is taken or none, or the address is not this machine's own.
-        SetupError: FiftyOne, its database or its server does not start.
-        Cancelled: a person stopped the job.
-    """
-    check_address(address)
-    check_port(port)
-    from da_kd.stages.review.room import open_room
-
-    with open_room(workspace, job) as fo:
-        name = _open(fo, given, workspace, job).name
-        url = f"http://127.0.0.1:{port}/datasets/{fo.core.utils.to_slug(name)}"
-        with _server(port) as server:
-            job.note(f"Review '{name}' at {url} (Ctrl-C closes it; every edit is stored at once).")
-            job.note(
-                "From another machine: ssh -N -L "
-                f"{port}:127.0.0.1:{port} {_user()}@{socket.gethostname()}, then open the same address there."
-            )
-            with contextlib.suppress(KeyboardInterrupt):
-                while server.child.poll() is None:
-                    job.check()
-                    time.sleep(POLL)
-                raise SetupError(f"The FiftyOne App on port {port} ended by itself; open the review again.")
+def _measure(
+    config: Review, given: ReviewInput, entries: list[journal.Entry], table: DetectionTable, out: Path, job: Job
+) -> DetectionTable:
+    """Write what the audit says of the labels into ``audit.json``; return the labels without images that measure."""
+    truth, chances = truth_of_audit(given.table, entries)
+    said = figures(compare_with_truth(given.table, truth, chances), config.audit.beta, given.seed)
+    (out / AUDIT).write_text(json.dumps(said, indent=1) + "\n")
+    job.note(f"Audit: {len(chances)} of {config.audit.images} images are done; {AUDIT} says what they measure.")
+    return table if config.audit.release else hold_back(table, chances)
 
 
-def check_address(address: str) -> None:
-    """Refuse to serve the App to anybody but this machine.
+def simulated(
+    config: Review, given: ReviewInput, truth: DetectionTable, seed: int, workspace: Path, out: Path, job: Job
+) -> None:
+    """Write the labels as a reviewer who knows the truth leaves them; nothing of it goes into the journal.
+
+    Args:
+        config: its ``simulate`` says how much the reviewer looks at, in which order, and how often they err.
+        given: the fused labels.
+        truth: labels of the same images.
+        seed: of a random order, and of errors.
+        workspace: holds the journal of real people, which is laid over the labels first.
+        out: an existing folder; gets ``labels.parquet`` and ``review.json``.
+        job: where progress goes.
 
     Raises:
-        InputError: the address is not 127.0.0.1 or localhost.
+        DataError: there is no truth for these images, or the journal cannot be read.
     """
-    if address not in ("127.0.0.1", "localhost"):
-        raise InputError(
-            f"Expected the address 127.0.0.1 for the FiftyOne App; found '{address}'. The App has no login and hands "
-            "out any file that this process can read, so it serves this machine alone; reach it from elsewhere through "
-            "an ssh tunnel (ssh -N -L 5151:127.0.0.1:5151 user@machine)."
-        )
-
-
-def check_port(port: int) -> None:
-    """Say at once that a port is taken; FiftyOne would try for a minute.
-
-    Raises:
-        InputError: the port is no port, or somebody listens there.
-    """
-    if not 0 < port <= LAST_PORT:
-        raise InputError(f"Expected a port from 1 to {LAST_PORT} for the FiftyOne App; found {port}.")
-    if not mongod.port_is_free(port):
-        other = next((p for p in range(port + 1, LAST_PORT + 1) if mongod.port_is_free(p)), mongod.free_port())
-        raise InputError(
-            f"Expected a free port for the FiftyOne App; {port} is taken (or not allowed). Try {other}, which is free."
-        )
+    entries = journal.read(workspace, job)
+    table = overlay.apply(given.table, entries, job)
+    if config.simulate.order == "queue":
+        order = build_queue(table, image_hashes(ImageSet(given.root, table), job)).order
+    else:
+        order = random_order(table, seed)
+    done = simulate(table, truth, order, config.simulate, seed)
+    _write(overlay.apply(table, done.entries, job), [*entries, *done.entries], out, "", job)
+    job.note(f"A simulated reviewer spent {done.boxes} boxes and finished {done.images} images.")
+    if done.unknown:
+        job.warn(f"{done.unknown} images were passed over by the simulated reviewer: no truth is known of them.")
 
 
 def _for_person(given: ReviewInput) -> str:
@@ -198,13 +199,55 @@ def _for_person(given: ReviewInput) -> str:
     return f"human:{given.fingerprint}"
 
 
-def _open(fo: Any, given: ReviewInput, workspace: Path, job: Job) -> Any:
+def open_dataset(fo: Any, given: ReviewInput, workspace: Path, job: Job) -> Any:
     """Return the person's data set; what they decided in earlier rounds stands in it from the start."""
     from da_kd.stages.review import dataset as datasets
 
+    _tell_missing(given, job)
     with _importing(workspace, job):
-        table = journal.apply(given.table, journal.read(workspace, job), job)
-        return datasets.import_table(fo, given.run, table, given.root, job, fingerprint=_for_person(given))
+        table = overlay.apply(given.table, journal.read(workspace, job), job)
+        print_ = _for_person(given)
+        found = datasets.find(fo, given.run, print_)
+        guide = _guide(given, table, job) if found is None else _audit_alone(given, table)
+        shown = datasets.import_table(fo, given.run, table, given.root, job, fingerprint=print_, guide=guide)
+        more = datasets.extend_audit(fo, shown, table.key, guide) if found is not None else 0
+        if more:
+            job.note(f"Audit: {more} more images are to be labelled completely; what was done before stays.")
+        return shown
+
+
+def _audit_alone(given: ReviewInput, table: DetectionTable) -> Guide:
+    """Return a guide for a data set that is there: its queue stays, its audit may grow."""
+    guide = Guide.plain(table)
+    if not given.audit.images:
+        return guide
+    audit = drawn(given.table, given.audit, given.seed)
+    guide.draw[audit.images] = np.arange(len(audit.images))
+    return replace(guide, probability=audit.probability, blind=given.audit.blind)
+
+
+def _tell_missing(given: ReviewInput, job: Job) -> None:
+    """Say which images are not where they were when the labels were made; the App shows them as broken."""
+    readable = [key for key, reason in zip(given.table.key, given.table.reason, strict=True) if not reason]
+    gone = [key for key in readable if not (given.root / key).is_file()]
+    if gone:
+        job.warn(
+            f"{len(gone)} of {len(readable)} images are not in {given.root} any more (e.g. {gone[0]}), and the App "
+            "cannot show them. Put them back, or name their folder in the recipe; decisions on them are kept anyway."
+        )
+
+
+def _guide(given: ReviewInput, table: DetectionTable, job: Job) -> Guide:
+    """Return in which order the person is to look, and why, and which images measure."""
+    queue = build_queue(table, image_hashes(ImageSet(given.root, table), job))
+    audit = drawn(given.table, given.audit, given.seed) if given.audit.images else None
+    return Guide.of(queue, table, audit, blind=given.audit.blind, round=given.round)
+
+
+def drawn(table: DetectionTable, audit: Audit, seed: int) -> Drawn:
+    """Return the images that measure; drawn from the labels as they were fused."""
+    boxes = np.bincount(table.image_index[np.isin(table.state, (State.KEPT, State.UNCERTAIN))], minlength=len(table))
+    return draw(table, audit.images, seed, boxes if audit.draw == "boxes" else None)
 
 
 @contextlib.contextmanager
@@ -222,7 +265,7 @@ def _decisions(
     """Return what a person did by now, and a withdrawal of what stands in the journal and was undone."""
     from da_kd.stages.review.compare import compare
 
-    when, who = datetime.now(UTC).isoformat(timespec="seconds"), _user()
+    when, who = datetime.now(UTC).isoformat(timespec="seconds"), user()
     entries = compare(images, dataset, when, who)
     strange = Counter(e.after.name for e in entries if e.after is not None and e.after.name not in vocabulary)
     if strange:
@@ -237,7 +280,7 @@ def _decisions(
     return entries
 
 
-def _user() -> str:
+def user() -> str:
     """Return the person's name on this machine."""
     try:
         return getpass.getuser()
@@ -245,25 +288,17 @@ def _user() -> str:
         return "unknown"
 
 
-@contextlib.contextmanager
-def _server(port: int) -> Iterator[Any]:
-    """Run FiftyOne's server as a process of its own that ends with ours, however that ends."""
-    service = importlib.import_module("fiftyone.core.service")
-    server = None
-    try:
-        try:
-            server = service.ServerService(port, address="127.0.0.1", do_not_track=True)
-        except (service.ServiceException, OSError) as error:
-            raise SetupError(f"The FiftyOne App did not start on port {port} ({error}).") from error
-        yield server
-    finally:
-        if server is not None:
-            server.stop()
-            server._disabled = True  # or it stops itself once more when it is forgotten
-
-
-def _write(table: DetectionTable, entries: list[journal.Entry], out: Path, dataset: str) -> None:
-    """Write the labels and the count of what was decided on their images."""
+def _write(table: DetectionTable, entries: list[journal.Entry], out: Path, dataset: str, job: Job) -> None:
+    """Write the labels, the count of what was decided on their images, and where the teachers say otherwise."""
+    against = overlay.conflicts(table)
+    if against:
+        (out / CONFLICTS).write_text(json.dumps(against, indent=1) + "\n")
+        first = against[0]
+        job.warn(
+            f"{len(against)} box(es) of the teachers contradict what a person decided on the same object (e.g. "
+            f"{first['image']}: '{first['teachers']['class']}' where a person says '{first['person']['class']}'). Both "
+            f"stay; {CONFLICTS} beside the labels lists them all. Review these images again to settle it."
+        )
     decided = Counter(entry.action for entry in journal.in_force(entries, table.sha))
     states = Counter(int(state) for state in table.state)
     shown = (State.KEPT, State.UNCERTAIN, State.DROPPED)

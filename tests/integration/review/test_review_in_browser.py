@@ -1,5 +1,6 @@
 """The App in a real browser: what a person does on the page is found in the journal and in the labels."""
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -81,10 +82,8 @@ class App:
         self.page = browser.new_page(viewport={"width": 1500, "height": 950})
 
     def _serve(self, given, workspace, job) -> None:
-        try:
+        with contextlib.suppress(Cancelled):
             review.launch_app(given, workspace, self.port, job)
-        except Cancelled:
-            pass
 
     def open(self, view: str = "") -> None:
         self.page.goto(f"http://127.0.0.1:{self.port}/datasets/cells{view}")

@@ -99,9 +99,12 @@ def test_review_says_whether_what_is_decided_is_taken(da_kd, recipe, tmp_path, m
     with Run(tmp_path / "runs" / "small").taken(load_recipe(recipe, [f"review.mode={mode}"]), Job()):
         pass
     monkeypatch.setattr(command, "_given", lambda *_: None)
-    monkeypatch.setattr(stage, "launch_app", lambda *_: None)
+    monkeypatch.setattr(stage, "launch_app", lambda *_, **__: None)
+    monkeypatch.setattr(stage, "take_back", lambda *_: taken_back.append(1))
+    taken_back: list[int] = []
     result = da_kd("review", "small")
     assert result.exit_code == 0, result.stderr
     said = result.stdout + result.stderr
     assert ("da-kd resume small" in said) is taken
+    assert taken_back == [1] * taken
     assert ("does not take what is decided" in said) is not taken

@@ -123,6 +123,15 @@ def test_a_first_time_needs_no_reason(recipe, steps):
     assert why_again(now["fuse"], {"fuse": {}}) == ""
 
 
+def test_labels_made_anew_decide_a_student_and_a_recipe_without_them_is_as_before(recipe, steps):
+    plain, asked = steps(recipe()), steps(recipe("distill.refresh.every=3"))
+    assert {name for name in ALL if prints(plain)[name] != prints(asked)[name]} == STUDENT
+    assert not [key for key in plain["student"].output.parts if "refresh" in key]
+    other = steps(recipe("distill.refresh.every=3", "distill.refresh.share=0.4"))
+    assert prints(other)["student"] != prints(asked)["student"]
+    assert why_again(asked["student"], before(plain)).startswith("distill.refresh.every: absent -> 3")
+
+
 @pytest.mark.parametrize(
     "change",
     ["device=auto", "workers=3", "predict.batch=2", "predict.max_bad=1", "evaluate.batch=2", "report.images=0"],

@@ -67,12 +67,17 @@ def test_the_intervals_cover_the_truth_in_90_to_99_percent_of_200_audits(right, 
 
 
 @functools.cache
+def smears():
+    """The objects of 200 images of the demo."""
+    lab, rngs = LABORATORIES["lab_b"], [generator("lab_b", "audit", 0, index) for index in range(200)]
+    return [paint(layout(lab.field_um, rng), SIZE, lab.field_um / SIZE) for rng in rngs]
+
+
+@functools.cache
 def demo(alike: bool):
-    """Truth of 250 images of the demo, and labels of it with boxes missing, moved away and made up."""
-    lab, truth, labels = LABORATORIES["lab_b"], {}, {}
-    for index, record in enumerate(records(250)):
-        rng = generator("lab_b", "audit", 0, index)
-        objects = paint(layout(lab.field_um, rng), SIZE, lab.field_um / SIZE)
+    """Truth of 200 images of the demo, and labels of it with boxes missing and moved away."""
+    truth, labels, rng = {}, {}, np.random.default_rng(alike)
+    for record, objects in zip(records(200), smears(), strict=True):
         found = Detections(CLASSES, objects.boxes, np.ones(len(objects.boxes)), objects.classes)
         wrong = rng.beta(0.2, 0.8) if alike else 0.2
         keep = rng.random(len(found)) > wrong / 2
@@ -80,7 +85,7 @@ def demo(alike: bool):
         score = rng.uniform(0.2, 1, len(found))
         truth[record.key] = found
         labels[record.key] = Detections(CLASSES, moved[keep], score[keep], found.label[keep])
-    return table_of(CLASSES, records(250), labels), table_of(CLASSES, records(250), truth)
+    return table_of(CLASSES, records(200), labels), table_of(CLASSES, records(200), truth)
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -90,8 +95,9 @@ def test_the_intervals_cover_the_known_truth_of_the_demo(alike, side):
     everything = compare_with_truth(labels, truth, dict.fromkeys(truth.sha, 1.0))
     curves = count(everything, np.array([0.5]))
     whole = curves.boxes if side == "precision" else curves.objects
-    for label in range(len(CLASSES)):
-        assert 0.90 <= covered(curves.right[label, 0], whole[label, 0], audits(labels, 50)) <= 0.995
+    often = [covered(curves.right[at, 0], whole[at, 0], audits(labels, 50)) for at in range(len(CLASSES) + 1)]
+    assert min(often) >= 0.90
+    assert often[-1] <= 0.99  # all classes together; for a handful of boxes of a rare one it may be always
 
 
 def test_objects_per_image_are_covered_too():

@@ -67,6 +67,12 @@ def test_an_audit_that_changes_has_another_digest_and_none_has_none(labels):
     assert audit_digest(labels, [*entries, said("sha2", "rejected")]) == digests[0]
 
 
+def test_agreeing_with_an_audited_image_in_a_later_round_does_not_change_the_digest(labels):
+    entries = [said("sha0", "accepted"), done("sha0")]
+    later = [dataclasses.replace(entry, dataset="run@2") for entry in entries]
+    assert audit_digest(labels, [*entries, *later]) == audit_digest(labels, entries)
+
+
 def test_images_held_back_are_not_usable_and_keep_their_boxes(labels):
     result = hold_back(labels, {"sha1": 0.5})
     assert result.ok.tolist() == [True, False, True, True]

@@ -309,3 +309,56 @@ def test_every_entry_takes_a_box_of_its_own(seed):
     assert dropped.sum() <= len(entries)
     overlap = iou(np.array([e.before.xyxy for e in entries]).reshape(-1, 4), xyxy.astype(float))
     assert (overlap.max(axis=0, initial=0)[dropped] >= overlay.SAME).all()
+
+
+# ---- whole images
+
+
+def done(probability=None, dataset="cells@1") -> Entry:
+    name = journal.image_id("abc")
+    return Entry("abc", "complete", name, dataset, when="now", who="me", probability=probability)
+
+
+def test_in_an_image_that_is_done_nothing_else_stands_whatever_teachers_say_later():
+    later = table((0, "RBC", SPOT, 0), (0, "WBC", FAR, 0), (0, "WBC", (200, 200, 220, 220), 2))
+    box = Box("RBC", SPOT, 0.5)
+    result = overlay.apply(later, [entry(before=box, after=box), done()])
+    assert [(state, protected) for _, _, _, state, protected in rows(result)] == [
+        (State.KEPT, True),
+        (State.DROPPED, True),
+        (State.IGNORED, False),  # a region nobody judges is not a box
+    ]
+    assert rows(overlay.apply(result, [entry(before=box, after=box), done()])) == rows(result)
+    assert rows(overlay.apply(later, [done()]))[0][3:] == (State.DROPPED, True)
+    withdrawn = Entry("abc", "withdrawn", journal.image_id("abc"), "cells@1")
+    assert rows(overlay.apply(later, [done(), withdrawn])) == rows(later)
+
+
+def test_the_chance_of_an_audited_image_is_kept_and_goes_before_other_words(tmp_path):
+    assert journal.append(tmp_path, [done(), done(0.25, "cells@2"), done(None, "cells@3")]) == 3
+    assert journal.append(tmp_path, [done(0.25, "cells@2")]) == 0
+    assert journal.append(tmp_path, [done(0.5, "cells@2")]) == 1  # a larger audit
+    assert journal.complete(journal.read(tmp_path), ["abc", "other"]) == {"abc": 0.5}
+
+
+def test_marking_done_accepts_what_stands_untouched_and_nothing_that_does_not():
+    a, b, c = (Label(name, Box("RBC", SPOT, 0.5)) for name in "abc")
+    rejected = Label("b", b.box, frozenset({"rejected"}))
+    image = Reviewed("abc", (a, b, c), (a, rejected), complete=True, probability=0.1, when="then")
+    found = compare([image], "cells@1", "now", "me")
+    assert [(e.label_id, e.action) for e in found] == [
+        ("a", "accepted"),
+        ("b", "rejected"),
+        ("c", "rejected"),
+        (journal.image_id("abc"), "complete"),
+    ]
+    assert found[-1].probability == 0.1
+    assert {e.when for e in found} == {"then"}
+
+
+def test_two_classes_in_one_place_are_a_conflict_only_where_a_person_said_one():
+    both = table((0, "RBC", SPOT, 0), (0, "WBC", SPOT, 1), (0, "WBC", FAR, 0))
+    assert overlay.conflicts(both) == []
+    box = Box("RBC", SPOT, 0.5)
+    (found,) = overlay.conflicts(overlay.apply(both, [entry(before=box, after=box)]))
+    assert (found["image"], found["person"]["class"], found["teachers"]["class"]) == ("0.png", "RBC", "WBC")

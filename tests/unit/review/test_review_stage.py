@@ -1,5 +1,6 @@
 """The parts of the stage that need neither FiftyOne nor a server."""
 
+import dataclasses
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from da_kd.errors import Busy, InputError, SetupError
 from da_kd.events import Job
 from da_kd.recipe.models import Accept, Review
 from da_kd.stages import review
-from da_kd.stages.review import journal, mongod
+from da_kd.stages.review import app, journal, mongod, stage
 from da_kd.stages.review.journal import Box, Entry
 
 
@@ -36,6 +37,21 @@ def given(tmp_path: Path) -> review.ReviewInput:
     return review.ReviewInput(tmp_path, table, "run", "print")
 
 
+class Told(Job):
+    def __init__(self) -> None:
+        self.events: list = []
+        super().__init__(self.events.append)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(getattr(event, "text", "") for event in self.events)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
 @pytest.mark.parametrize("mode", ["skip", "human"])
 def test_finish_lays_the_journal_over_the_labels_whatever_the_rule(given, tmp_path, mode):
     box = Box("RBC", (20.0, 20.0, 30.0, 30.0), 0.5)
@@ -46,7 +62,7 @@ def test_finish_lays_the_journal_over_the_labels_whatever_the_rule(given, tmp_pa
     assert table.protected.tolist() == [False, True, False]
     assert json.loads((tmp_path / "review.json").read_text()) == {
         **{"images": 1, "kept": 2, "uncertain": 0, "dropped": 1},
-        **{"accepted": 1, "rejected": 0, "relabelled": 0, "moved": 0, "added": 0},
+        **{"accepted": 1, "rejected": 0, "relabelled": 0, "moved": 0, "added": 0, "complete": 0},
         "dataset": "run" if mode == "human" else "",
     }
 
@@ -70,6 +86,67 @@ def test_the_app_serves_nobody_else(given, tmp_path):
     for address in ("0.0.0.0", "192.168.1.4", "::", "example.org", ""):  # noqa: S104
         with pytest.raises(InputError, match="no login"):
             review.launch_app(given, tmp_path, 5151, Job(), address)
+    with pytest.raises(InputError, match=r"address of this machine .* found '192.0.2.1'"):
+        review.launch_app(given, tmp_path, 5151, Job(), "192.0.2.1", allow_remote=True)
+
+
+def test_a_second_reviewer_of_a_run_is_told_where_the_first_one_is(given, tmp_path):
+    with app._alone(tmp_path, given.run, 5151, "127.0.0.1") as tell:
+        with pytest.raises(Busy, match="just starting"), app._alone(tmp_path, given.run, 5152, "127.0.0.1"):
+            pass
+        tell("http://127.0.0.1:5151/datasets/run")
+        with pytest.raises(Busy, match=rf"process {os.getpid()} .*Open http://127.0.0.1:5151/datasets/run"):
+            review.launch_app(given, tmp_path, mongod.free_port(), Job())
+        with app._alone(tmp_path, "another run", 5152, "127.0.0.1"):
+            pass
+    with app._alone(tmp_path, given.run, 5151, "127.0.0.1"):
+        pass
+
+
+def test_a_box_of_the_teachers_that_contradicts_a_person_is_listed_and_both_stay(given, tmp_path, told):
+    table = dataclasses.replace(
+        given.table, vocabulary=("RBC", "WBC"), searched=np.ones((2, 2), bool), label=np.array([0, 1, 0], np.int32)
+    )
+    given = dataclasses.replace(given, table=table)
+    said = Box("RBC", (20.0, 20.0, 30.0, 30.0), 0.5)
+    journal.append(tmp_path, [Entry("aa", "added", "l", "run@1", None, said)])
+    review.finish(Review(mode="skip"), given, tmp_path, tmp_path, told)
+    assert "a.png: 'WBC' where a person says 'RBC'" in told.text
+    assert json.loads((tmp_path / "conflicts.json").read_text()) == [
+        {
+            "image": "a.png",
+            "person": {"class": "RBC", "xyxy": [20, 20, 30, 30]},
+            "teachers": {"class": "WBC", "xyxy": [20, 20, 30, 30], "score": 0.5},
+        }
+    ]
+    assert len(read_table(tmp_path / "labels.parquet").xyxy) == 4
+
+
+def test_a_full_disk_is_told_and_costs_no_entry_that_was_confirmed(tmp_path):
+    """The kernel refuses to let the journal grow, as a full disk does; afterwards there is room again."""
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from da_kd.stages.review import journal; from da_kd.stages.review.journal import Box, Entry\n"
+        "place = Path(sys.argv[1]); box = Box('RBC', (1.0, 2.0, 3.0, 4.0), 0.5)\n"
+        "def add(first, count): return journal.append(place, "
+        "[Entry('aa', 'accepted', str(i), 'd', box, box) for i in range(first, first + count)])\n"
+        "add(0, 3); size = journal.path_of(place).stat().st_size\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, -1))\n"
+        "try: add(3, 5)\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))\n"
+        "print(len(journal.read(place)), add(0, 8), len(journal.read(place)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    told, counts = done.stdout.strip().split("\n")
+    assert told.startswith("DataError The review journal")
+    assert "make room" in told
+    assert counts == "3 5 8"
+
+
+def test_images_that_are_gone_are_told(given, told):
+    stage._tell_missing(given, told)
+    assert "1 of 1 images are not in" in told.text
 
 
 def test_a_taken_port_is_told_at_once_with_a_free_one(given, tmp_path):

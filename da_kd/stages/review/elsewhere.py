@@ -1,0 +1,122 @@
+"""Labels that were reviewed in another program: out as a COCO file, and from one back into the journal.
+
+What comes back is taken for complete: every image the file names was looked at, and its boxes are all there are. Knows
+COCO files, tables and the journal; must not know FiftyOne.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from da_kd.boxes import iou
+from da_kd.data.coco import open_coco
+from da_kd.data.export import write_coco, write_yolo
+from da_kd.detections import Detections, DetectionTable, ImageRecord, State
+from da_kd.errors import DataError
+from da_kd.events import Job
+from da_kd.stages.review import journal, overlay
+from da_kd.stages.review.compare import Label, Reviewed, compare
+from da_kd.stages.review.journal import Box
+from da_kd.stages.review.overlay import SAME
+from da_kd.stages.review.stage import ReviewInput, user
+
+SHOWN = (State.KEPT, State.UNCERTAIN)
+MOVED = 1.0  # pixels; other programs round
+
+
+def write_labels(given: ReviewInput, workspace: Path, place: Path, job: Job) -> int:
+    """Write the labels, with what people decided so far, for another program; return how many boxes there are.
+
+    A name that ends in ``.json`` becomes a COCO file with the boxes that are kept or uncertain, any other a YOLO data
+    set with those that are kept.
+
+    Raises:
+        DataError: the place cannot be written, or holds something.
+    """
+    if place.exists():
+        raise DataError(f"Expected a new place to write labels to; {place} is there already. Name another one.")
+    table = overlay.apply(given.table, journal.read(workspace, job), job)
+    shown = table.pick_boxes(np.isin(table.state, SHOWN))
+    if place.suffix == ".json":
+        write_coco(shown, place)
+    else:
+        write_yolo(shown, given.root, place)
+    return len(shown.xyxy)
+
+
+def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
+    """Write what was decided in another program into the journal; return how many entries are new.
+
+    Boxes find the labels they came from by place: of the same class first, with an overlap of at least 0.5. A box that
+    moved by no more than a pixel did not move. Taking the same file again adds nothing, and another version of it what
+    is different.
+
+    Raises:
+        DataError: no such file, a mistake in it, or not one of its images is an image of this run.
+    """
+    source = open_coco(path, given.root)
+    places = {(given.root / key).resolve(): row for row, key in enumerate(given.table.key)}
+    rows = {key: places[at] for key in source.keys if (at := (source.root / key).resolve()) in places}
+    if not rows or source.truth is None:
+        raise DataError(f"Expected labels of this run's images in {path}; none of its images is one of {given.root}.")
+    if len(rows) < len(source.keys):
+        job.warn(f"{len(source.keys) - len(rows)} image(s) of {path.name} do not belong to this run and are left out.")
+    sizes = given.table.size
+    records = [
+        ImageRecord(key, given.table.sha[row], int(sizes[row, 0]), int(sizes[row, 1])) for key, row in rows.items()
+    ]
+    truth = source.truth(records)
+    for text in truth.warnings:
+        job.warn(text)
+    images = [
+        _reviewed(given.table, rows[key], boxes.pick(np.isin(states, SHOWN)))
+        for key, (boxes, states) in truth.found().items()
+    ]
+    name, when = f"{given.run}@elsewhere", datetime.now(UTC).isoformat(timespec="seconds")
+    entries = compare(images, name, when, user())
+    said = {entry.label for entry in entries}
+    for old in journal.in_force(journal.read(workspace, job), {image.sha for image in images}):
+        if old.dataset == name and old.label not in said:
+            entries.append(journal.Entry(old.sha, "withdrawn", old.label_id, name, when=when, who=user()))
+    return journal.append(workspace, entries)
+
+
+def _reviewed(table: DetectionTable, row: int, boxes: Detections) -> Reviewed:
+    """Return an image as it was and as it came back; a box that came back has the name of the label it was."""
+    own = np.arange(*table.offsets[row : row + 2])
+    own = own[np.isin(table.state[own], SHOWN)]
+    before = [
+        Label(f"{table.key[row]}:{at - table.offsets[row]}", _box(table.vocabulary, table.label, table.xyxy, int(at)))
+        for at in own
+    ]
+    names = np.array([table.vocabulary[table.label[at]] for at in own], dtype=object)
+    came = np.array([boxes.vocabulary[label] for label in boxes.label], dtype=object)
+    overlap = iou(table.xyxy[own].astype(np.float64), boxes.xyxy.astype(np.float64))
+    pairs = _pairs(overlap + (names[:, None] == came[None, :]), overlap >= SAME)
+    after = []
+    for at in range(len(boxes)):
+        box = _box(boxes.vocabulary, boxes.label, boxes.xyxy, at)
+        old = before[pairs[at]] if at in pairs else None
+        if old is not None and np.abs(np.subtract(box.xyxy, old.box.xyxy)).max() <= MOVED:
+            box = Box(box.name, old.box.xyxy)
+        after.append(Label(old.id if old else f"{table.key[row]}:{box.name}:{list(box.xyxy)}", box))
+    return Reviewed(table.sha[row], tuple(before), tuple(after), complete=True)
+
+
+def _pairs(worth: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]) -> dict[int, int]:
+    """Return for columns the row each belongs to, the best pairs first, each row and column once."""
+    found: dict[int, int] = {}
+    for flat in np.argsort(-worth, axis=None, kind="stable"):
+        row, column = divmod(int(flat), worth.shape[1])
+        if allowed[row, column] and column not in found and row not in found.values():
+            found[column] = row
+    return found
+
+
+def _box(vocabulary: tuple[str, ...], label: npt.NDArray[np.int32], xyxy: npt.NDArray[np.float32], at: int) -> Box:
+    x1, y1, x2, y2 = (float(value) for value in xyxy[at])
+    return Box(vocabulary[label[at]], (x1, y1, x2, y2))

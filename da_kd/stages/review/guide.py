@@ -1,0 +1,73 @@
+"""What a person is told of images and boxes: the queue, the audit and the saved views, as columns of a table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from da_kd.detections import DetectionTable
+from da_kd.stages.review.queue import Queue, views
+from da_kd.stages.review.sample import Drawn
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What is said to the person of each of I images and N boxes of a table; by default nothing.
+
+    Attributes:
+        rank: (I,) place in the queue, 0 first.
+        worth: (I,) what looking at the image is thought to be worth.
+        why: for each image, why it stands where it stands.
+        box_why: for each box, why it deserves a look; "" where it does not.
+        near_duplicate: (I,) whether a like image stands before it in the queue.
+        lists: names of saved views, and the images in them (indices); shown in the order of the queue.
+        draw: (I,) place in the audit, in the order of drawing, 0 first; -1 where the image is not part of it.
+        probability: (I,) with what probability the audit draws the image.
+        blind: the audit's images are shown without pseudo labels.
+        round: of self-training that the labels come from, from 1.
+    """
+
+    rank: npt.NDArray[np.int64]
+    worth: npt.NDArray[np.float64]
+    why: Sequence[str]
+    box_why: Sequence[str]
+    near_duplicate: npt.NDArray[np.bool_]
+    draw: npt.NDArray[np.int64]
+    probability: npt.NDArray[np.float64]
+    lists: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    blind: bool = True
+    round: int = 1
+
+    @classmethod
+    def plain(cls, table: DetectionTable) -> Guide:
+        """Return a guide that leaves the images in their order and says nothing of them."""
+        images, boxes = len(table), len(table.xyxy)
+        return cls(
+            np.arange(images),
+            np.zeros(images),
+            ("",) * images,
+            ("",) * boxes,
+            np.zeros(images, bool),
+            np.full(images, -1),
+            np.zeros(images),
+        )
+
+    @classmethod
+    def of(
+        cls, queue: Queue, table: DetectionTable, audit: Drawn | None = None, *, blind: bool = True, round: int = 1
+    ) -> Guide:
+        """Return what a queue and an audit say."""
+        rank, drawn = np.empty(len(table), np.int64), np.full(len(table), -1)
+        rank[queue.order] = np.arange(len(table))
+        if audit is not None:
+            drawn[audit.images] = np.arange(len(audit.images))
+        return cls(
+            *(rank, queue.worth.astype(np.float64), queue.why, queue.box_why, queue.duplicate_of >= 0, drawn),
+            np.zeros(len(table)) if audit is None else audit.probability,
+            {name: images.tolist() for name, images in views(queue, table).items()},
+            blind,
+            round,
+        )

@@ -1,0 +1,245 @@
+"""In which order a person looks at images: by what a correction is worth for each box that has to be looked at.
+
+Every reason for doubt becomes a chance that the box is wrong (or, where it is not kept, that it is an object after
+all); an image is worth the corrections expected in it, rare classes counting more, divided by the boxes to look at.
+Pure functions of a table and of perceptual hashes; must not know FiftyOne, a disk, nor who looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from da_kd.boxes import FloatArray, IntArray
+from da_kd.data.similar import MOST, Hashes, alike
+from da_kd.detections import BoolArray, DetectionTable, State
+from da_kd.merging.pairs import overlapping
+
+Doubles = npt.NDArray[np.float64]
+
+# Why a box is doubtful; where there are several reasons, the first of them is told.
+BOX_KINDS = (
+    "teachers differ in class",
+    "two classes in one place",
+    "teachers differ in place",
+    "one teacher alone",
+    "class held back",
+    "uncertain score",
+    "rare class",
+)
+CLASS, TWICE, PLACE, ALONE, HELD, UNCERTAIN, RARE = range(len(BOX_KINDS))
+NOTHING_FOUND = "nothing found"
+REPEATS = "nearly repeats"
+
+SAME_OBJECT = 0.5  # IoU from which two boxes of different classes are one object
+SHIFTED = 0.2  # IoU from which two boxes of a class may be one object
+BAND = 0.1  # a score so little above the least kept one of its class is uncertain
+RARE_SHARE = 0.25  # a class with less than this share of the mean number of kept boxes a class is rare
+MOST_WEIGHT = 4.0  # a box of a rare class counts so much at most
+REPEAT_BITS = 3  # images whose hashes differ in no more bits show nearly the same
+LOOK = 1.0  # what opening an image costs, in boxes
+
+
+@dataclass(frozen=True, eq=False)
+class Queue:
+    """The order of I images with B boxes in all, and the reasons.
+
+    Attributes:
+        order: (I,) int64 image positions, the most worthwhile first; those that nearly repeat an earlier one come
+            behind the others, and images that cannot be read at the very end.
+        worth: (I,) float32 >= 0: corrections expected for each box looked at, rare classes counting more.
+        why: I texts, the main reason in words; "" where nothing is doubtful.
+        box_why: B texts, one of :data:`BOX_KINDS`; "" where nothing is doubtful, and for dropped boxes.
+        box_kinds: (B, K) bool, all the reasons of each box, in the order of :data:`BOX_KINDS`.
+        duplicate_of: (I,) int64, the earlier image that this one nearly repeats, or -1.
+    """
+
+    order: IntArray
+    worth: FloatArray
+    why: tuple[str, ...]
+    box_why: tuple[str, ...]
+    box_kinds: BoolArray
+    duplicate_of: IntArray
+
+
+def build_queue(table: DetectionTable, hashes: Hashes | None = None, fuse_iou: float = 0.55) -> Queue:
+    """Return the order in which a person best looks at fused labels.
+
+    Args:
+        table: I images with B boxes; what a person decided already is not doubtful.
+        hashes: (I,) perceptual hashes (see :mod:`da_kd.data.similar`); without, no image is like another.
+        fuse_iou: the IoU from which fusion made one box of two of a class, in [0, 1].
+    """
+    image = table.image_index
+    shown = np.isin(table.state, (State.KEPT, State.UNCERTAIN)) & table.ok[image]
+    kinds = _kinds(table, shown, fuse_iou)
+    gain = _gain(table, shown, kinds)
+    value = gain * _weights(table, shown)[table.label]
+    first, second, bits = _alike(table, hashes)
+    missing = _missing(table, shown, first, second)
+    boxes = np.bincount(image[shown & ~table.protected], minlength=len(table))
+    extra = np.bincount(image, np.where(shown, 0.0, gain), minlength=len(table))
+    worth = (np.bincount(image, value, minlength=len(table)) + missing) / (LOOK + boxes + extra + missing)
+    worth = np.where(table.ok, worth, 0.0)
+    near = bits <= REPEAT_BITS
+    repeats = _repeats(worth, first[near], second[near])
+    order = np.lexsort((np.arange(len(table)), -worth, repeats >= 0, ~table.ok))
+    return Queue(
+        order, worth.astype(np.float32), _why(table, value, kinds, missing, repeats), _box_why(kinds), kinds, repeats
+    )
+
+
+def views(queue: Queue, table: DetectionTable, audit: npt.NDArray[np.integer] | None = None) -> dict[str, IntArray]:
+    """Return the images of each saved view, by its name, in the order of the queue; repeats stand in the last only.
+
+    Args:
+        queue: made of the table.
+        table: its labels.
+        audit: image positions of the audit, in the order they were drawn; None for no such view.
+    """
+    once = queue.order[(queue.duplicate_of[queue.order] < 0) & table.ok[queue.order]]
+    image = table.image_index
+
+    def with_kind(*wanted: int) -> IntArray:
+        has = np.bincount(image[queue.box_kinds[:, wanted].any(axis=1)], minlength=len(table)) > 0
+        return once[has[once]]
+
+    empty = np.array([why.startswith(NOTHING_FOUND) for why in queue.why], bool)
+    found = {
+        "teachers disagree": with_kind(CLASS, TWICE, PLACE, ALONE),
+        "uncertain": with_kind(UNCERTAIN, HELD),
+        "rare classes": with_kind(RARE, HELD),
+        "nothing found": once[empty[once]],
+        "all, most doubtful first": queue.order[table.ok[queue.order]],
+    }
+    return found if audit is None else {**found, "audit": np.asarray(audit, np.int64)}
+
+
+def _kinds(table: DetectionTable, shown: BoolArray, fuse_iou: float) -> BoolArray:
+    """Return (B, K) bool: why each box is doubtful."""
+    kinds = np.zeros((len(table.xyxy), len(BOX_KINDS)), bool)
+    saw: BoolArray = ~np.isnan(table.teacher_score)
+    kinds[:, ALONE] = (saw.sum(axis=1) == 1) & (table.agreement < 1)
+    looked: BoolArray = np.asarray(table.searched.any(axis=1))
+    kinds[:, HELD] = ~table.searched[table.image_index, table.label] & looked[table.image_index]
+    kinds[:, UNCERTAIN] = (table.state == State.UNCERTAIN) | (table.score < _least_kept(table)[table.label] + BAND)
+    kinds[:, RARE] = _rare(table)[table.label]
+    rows = np.flatnonzero(shown)
+    pairs = overlapping(table.xyxy[rows].T.astype(np.float64), table.image_index[rows], min(SHIFTED, fuse_iou))
+    first, second = rows[pairs.first], rows[pairs.second]
+    apart = ~(saw[first] & saw[second]).any(axis=1) & saw[first].any(axis=1) & saw[second].any(axis=1)
+    other = (table.label[first] != table.label[second]) & (pairs.iou >= SAME_OBJECT)
+    moved = (table.label[first] == table.label[second]) & apart & (pairs.iou <= fuse_iou)
+    for kind, use in ((CLASS, other & apart), (TWICE, other & ~apart), (PLACE, moved)):
+        kinds[first[use], kind] = kinds[second[use], kind] = True
+    kinds &= (shown & ~table.protected)[:, None]
+    return kinds
+
+
+def _gain(table: DetectionTable, shown: BoolArray, kinds: BoolArray) -> Doubles:
+    """Return (B,) the chance that a person changes something about each box.
+
+    A kept box is changed where it is wrong, another where it is right; a score is taken for the chance to be right,
+    less where only some of the able teachers saw the box.
+    """
+    right = table.score * (1.0 + table.agreement) / 2
+    gain = np.where(table.state == State.KEPT, 1 - right, right)
+    disputed = kinds[:, [CLASS, TWICE, PLACE]].any(axis=1)
+    gain[disputed] = np.maximum(gain[disputed], 0.5)  # of two boxes for one object, one is wrong
+    counts = shown | (table.state == State.DROPPED)
+    return np.where(counts & ~table.protected & table.ok[table.image_index], gain, 0.0)
+
+
+def _weights(table: DetectionTable, shown: BoolArray) -> Doubles:
+    """Return (C,) what a box of each class counts: the rarer, the more, since every class counts the same in AP."""
+    count = np.bincount(table.label[shown], minlength=len(table.vocabulary)).astype(np.float64)
+    mean = count.sum() / max(1, len(count))
+    return np.clip(np.sqrt(mean / np.maximum(count, 1)), 1 / MOST_WEIGHT, MOST_WEIGHT) if mean else np.ones(len(count))
+
+
+def _least_kept(table: DetectionTable) -> Doubles:
+    """Return (C,) the least score of a kept box that no person decided on; -inf where a class has none."""
+    least = np.full(len(table.vocabulary), np.inf)
+    own = (table.state == State.KEPT) & ~table.protected
+    np.minimum.at(least, table.label[own], table.score[own])
+    return np.where(np.isinf(least), -np.inf, least)
+
+
+def _rare(table: DetectionTable) -> BoolArray:
+    """Return (C,) bool: the classes with far fewer kept boxes than the others; one class alone is never rare."""
+    kept = np.bincount(table.label[table.state == State.KEPT], minlength=len(table.vocabulary))
+    rare: BoolArray = kept < RARE_SHARE * kept.mean() if len(kept) > 1 else np.zeros(len(kept), bool)
+    return rare
+
+
+def _alike(table: DetectionTable, hashes: Hashes | None) -> tuple[IntArray, IntArray, IntArray]:
+    """Return pairs of readable images that look alike, and in how many bits they differ."""
+    good = np.flatnonzero(table.ok)
+    first, second, bits = alike(np.zeros(0, np.uint64) if hashes is None else hashes[good], MOST)
+    return good[first], good[second], bits
+
+
+def _missing(table: DetectionTable, shown: BoolArray, first: IntArray, second: IntArray) -> Doubles:
+    """Return (I,) how many boxes an image without one may lack: what images like it hold, else half of what most do."""
+    images = len(table)
+    held = np.bincount(table.image_index[table.state == State.KEPT], minlength=images).astype(np.float64)
+    looked = np.bincount(table.image_index[table.protected], minlength=images) > 0
+    empty = table.ok & (np.bincount(table.image_index[shown], minlength=images) == 0) & ~looked
+    others = held[table.ok & table.searched.any(axis=1)]
+    usual = float(np.median(others)) / 2 if len(others) else 0.0
+    like = np.bincount(first, minlength=images) + np.bincount(second, minlength=images)
+    total = np.bincount(first, held[second], minlength=images) + np.bincount(second, held[first], minlength=images)
+    expected = np.where(like > 0, total / np.maximum(like, 1), usual)
+    return np.where(empty, expected, 0.0)
+
+
+def _repeats(worth: Doubles, first: IntArray, second: IntArray) -> IntArray:
+    """Return (I,) which image each nearly repeats, -1 for none: of two that do, the one worth more stays.
+
+    In the order of their worth, an image repeats the best one before it that is like it and repeats none itself.
+    """
+    rank = np.empty(len(worth), np.int64)
+    rank[np.argsort(-worth, kind="stable")] = np.arange(len(worth))
+    behind = rank[first] > rank[second]
+    early, late = np.where(behind, second, first), np.where(behind, first, second)
+    repeats = np.full(len(worth), -1, np.int64)
+    for at in np.lexsort((rank[early], rank[late])).tolist():
+        if repeats[late[at]] < 0 and repeats[early[at]] < 0:
+            repeats[late[at]] = early[at]
+    return repeats
+
+
+def _box_why(kinds: BoolArray) -> tuple[str, ...]:
+    """Return the first reason of each box."""
+    names = np.array([*BOX_KINDS, ""], dtype=object)
+    main = np.where(kinds.any(axis=1), kinds.argmax(axis=1) if kinds.size else 0, len(BOX_KINDS))
+    return tuple(names[main].tolist())
+
+
+def _why(
+    table: DetectionTable, value: Doubles, kinds: BoolArray, missing: Doubles, repeats: IntArray
+) -> tuple[str, ...]:
+    """Return for each image in words what it is mainly worth looking at for."""
+    image = table.image_index
+    main = np.where(kinds.any(axis=1), kinds.argmax(axis=1), len(BOX_KINDS))
+    cell = image * (len(BOX_KINDS) + 1) + main
+    shape = (len(table), len(BOX_KINDS) + 1)
+    of_kind = np.bincount(cell, value, minlength=shape[0] * shape[1]).reshape(shape)[:, :-1]
+    count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    best = of_kind.argmax(axis=1)
+    texts = []
+    for at in range(len(table)):
+        if table.reason[at]:
+            texts.append(f"cannot be read: {table.reason[at]}")
+        elif repeats[at] >= 0:
+            texts.append(f"{REPEATS} {table.key[repeats[at]]}")
+        elif missing[at] > of_kind[at, best[at]]:
+            texts.append(f"{NOTHING_FOUND} where about {missing[at]:.0f} boxes are expected")
+        elif of_kind[at, best[at]] > 0:
+            boxes = int(count[at, best[at]])
+            texts.append(f"{BOX_KINDS[best[at]]} ({boxes} box{'es' if boxes != 1 else ''})")
+        else:
+            texts.append("")
+    return tuple(texts)

@@ -1,0 +1,297 @@
+"""What the person is told and what the keys do, on a real FiftyOne and a real server; and what a kill leaves."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from da_kd.detections import State
+from da_kd.errors import SetupError
+from da_kd.events import Job
+from da_kd.recipe.models import Audit
+from da_kd.stages import review
+from da_kd.stages.review import dataset as datasets
+from da_kd.stages.review import edits, journal, layout, mongod
+from da_kd.stages.review.compare import compare
+from da_kd.stages.review.room import open_room
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def test_the_queue_the_audit_and_the_plugin_are_in_the_room(given, workspace):
+    given = dataclasses.replace(given, audit=Audit(images=1))
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        assert dataset.values("rank") == [0, 1, 2]
+        audited = dataset.load_saved_view("audit (blind)")
+        assert audited.values("draw") == [0]
+        assert audited.values("probability") == [pytest.approx(1 / 3)]
+        assert audited.values("why") == [""]
+        assert audited.count("labels.detections") == 0
+        shown = dataset.match(~fo.ViewField("audit"))
+        assert dataset.count("snapshot.detections") == 7
+        assert shown.count("labels.detections") == shown.count("snapshot.detections")
+        assert {"teachers disagree", "uncertain", "rare classes", "nothing found"} <= set(dataset.list_saved_views())
+        fields = dataset.get_field_schema(flat=True)
+        told = {f"labels.detections.{name}" for name in ("why", "round", "state", "agreement", "score_frcnn")}
+        assert told | {"rank", "worth", "why", "lists", "near_duplicate", "audit", "probability"} <= set(fields)
+        # Filters of the sidebar, all at once.
+        here = fo.ViewField
+        both = shown.filter_labels("labels", (here("confidence") > 0.35) & (here("state") == "kept")).match(
+            here("rank") < 9
+        )
+        assert both.count("labels.detections") > 0
+
+        from fiftyone.plugins.context import build_plugin_contexts
+
+        mine = next(context for context in build_plugin_contexts() if context.name == "@da-kd/review")
+        assert mine.errors == []
+        keys = {"accept", "reject", "clear", "relabel", "accept_rest", "next_doubtful", "mark_done", "mark_open"}
+        assert {instance.name for instance in mine.instances} == {*keys, "progress"}
+        assert (Path(mine.plugin_definition.directory) / mine.plugin_definition.js_bundle).is_file()
+
+
+def test_what_the_keys_do_and_a_done_audit_image_measures(given, workspace):
+    given = dataclasses.replace(given, audit=Audit(images=1, blind=False), seed=1)
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        first = dataset.match(fo.ViewField("key") == "0.png")
+        a, b, c, _ = first.values("labels.detections.id")[0]
+        assert edits.decide(dataset, [a, b], "accepted") == 2
+        assert edits.decide(dataset, [b], "rejected") == 1
+        assert edits.decide(dataset, [b, c], "") == 2
+        assert first.values("labels.detections.tags")[0] == [["accepted"], [], [], []]
+        assert edits.decide(dataset, ["0" * 24], "accepted") == 0
+        assert edits.relabel(dataset, [c], "WBC") == 1
+        assert first.values("labels.detections.label")[0] == ["RBC", "WBC", "WBC", "RBC"]
+        score = 0.65
+        rest = edits.rest_above(fo, dataset, score)
+        shown = dataset.match(~fo.ViewField("audit")).values("labels.detections")
+        wanted = {box.id for image in shown for box in image if box.confidence >= score and not box.tags}
+        assert set(rest) == wanted
+        order = dataset.values("id")
+        assert edits.next_open(dataset, order[0]) == order[1]
+        assert edits.next_open(dataset, order[2]) == order[0]
+        audit = dataset.match(fo.ViewField("audit"))
+        edits.mark(dataset, audit.values("id"), complete=True)
+        assert edits.next_open(dataset, order[2]) not in audit.values("id")
+        assert {"done": 1, "audit": 1, "audit_done": 1, "images": 3}.items() <= edits.progress(dataset).items()
+        labels, truth, chances = edits.audited(fo, dataset)
+        (sha,) = audit.values("sha")
+        assert chances == {sha: pytest.approx(1 / 3)}
+        assert len(labels) == 3
+        assert len(truth) == 1
+        edits.mark(dataset, order, complete=False)
+        assert edits.progress(dataset)["done"] == 0
+        edits.mark(dataset, audit.values("id"), complete=True)
+    review.take_back(given, workspace, Job())
+    entries = journal.read(workspace)
+    assert journal.complete(entries, given.table.sha) == {sha: pytest.approx(1 / 3)}
+    assert {"accepted", "relabelled", "complete"} <= {entry.action for entry in entries}
+    assert review.take_back(given, workspace, Job()) == 0
+
+
+def test_an_audit_that_grows_leaves_what_was_done_and_hides_what_was_not(given, workspace, told):
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        name = dataset.match(fo.ViewField("key") == "0.png").values("labels.detections.id")[0][0]
+        edits.decide(dataset, [name], "accepted")
+    larger = dataclasses.replace(given, audit=Audit(images=3))
+    assert review.open_for_person(larger, workspace, told) == "cells"
+    assert "3 more images" in told.text
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        counts = dict(zip(*dataset.values(["key", "labels.detections.id"]), strict=True))
+        assert {key: len(ids or ()) for key, ids in counts.items()} == {"0.png": 4, "1.png": 0, "2.png": 0}
+        assert sorted(dataset.load_saved_view("audit (blind)").values("draw")) == [0, 1, 2]
+        edits.mark(dataset, dataset.match(fo.ViewField("key") == "2.png").values("id"), complete=True)
+    assert review.take_back(larger, workspace, Job()) == 2
+    told.events.clear()
+    review.open_for_person(dataclasses.replace(given, audit=Audit(images=2)), workspace, told)
+    assert "more images" not in told.text
+    assert {entry.action: entry.probability for entry in journal.read(workspace)} == {"accepted": None, "complete": 1.0}
+
+
+def random_input(given: review.ReviewInput, seed: int) -> review.ReviewInput:
+    rng = np.random.default_rng(seed)
+    counts = [*rng.integers(0, 7, 3).tolist(), 0]
+    count = sum(counts)
+    corner = rng.uniform(0, 50, (count, 2)).astype(np.float32)
+    table = dataclasses.replace(
+        given.table,
+        offsets=np.cumsum([0, *counts]),
+        xyxy=np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32),
+        score=rng.uniform(0, 1, count).astype(np.float32),
+        label=rng.integers(0, 3, count).astype(np.int32),
+        state=rng.choice([int(State.KEPT), int(State.UNCERTAIN)], count).astype(np.int8),
+        agreement=rng.uniform(0, 1, count).astype(np.float32),
+        protected=rng.random(count) < 0.2,
+        teacher_score=rng.uniform(0, 1, (count, 2)).astype(np.float32),
+    )
+    return dataclasses.replace(given, table=table, run=f"random-{seed}", fingerprint=f"{seed}")
+
+
+def random_edits(fo, dataset, rng: np.random.Generator) -> dict[str, tuple]:
+    """Edit a data set at random through FiftyOne's documents; return what must be found, by label id."""
+    wanted = {}
+    names = dataset.default_classes
+    for sample in dataset:
+        kept = []
+        for label in sample.labels.detections:
+            edit = rng.choice(["nothing", "accept", "reject", "delete", "relabel", "move", "relabel and move"])
+            if edit == "accept":
+                label.tags.append("accepted")
+                wanted[label.id] = ("accepted", label.label)
+            if edit == "reject":
+                label.tags.append("rejected")
+            if edit in ("reject", "delete"):
+                wanted[label.id] = ("rejected", None)
+            if "move" in edit:
+                x, y, w, h = label.bounding_box
+                label.bounding_box = [x / 2 + 0.01, y, w, h]
+                wanted[label.id] = ("moved", label.label)
+            if edit.startswith("relabel"):
+                label.label = names[(names.index(label.label) + 1) % len(names)]
+                wanted[label.id] = ("relabelled", label.label)
+            if edit != "delete":
+                kept.append(label)
+        if rng.random() < 0.5:
+            drawn = fo.Detection(label=str(rng.choice(names)), bounding_box=[0.25, 0.25, 0.5, 0.5])
+            kept.append(drawn)
+            wanted[drawn.id] = ("added", drawn.label)
+        sample.labels.detections = [kept[i] for i in rng.permutation(len(kept))]
+        sample.save()
+    return wanted
+
+
+def test_random_edits_of_random_labels_come_back_exactly(given, workspace):
+    with open_room(workspace, Job()) as fo:
+        for seed in range(6):
+            some = random_input(given, seed)
+            dataset = datasets.import_table(fo, some.run, some.table, some.root, Job(), fingerprint=some.fingerprint)
+            assert compare(datasets.read_back(dataset), "it") == []
+            wanted = random_edits(fo, dataset, np.random.default_rng(seed))
+            images = datasets.read_back(dataset)
+            found = compare(images, "it")
+            assert {e.label_id: (e.action, e.after and e.after.name) for e in found} == wanted
+            given_boxes = {label.id: label.box for image in images for label in image.before}
+            assert sorted(box.xyxy for box in given_boxes.values()) == sorted(map(tuple, some.table.xyxy.tolist()))
+            for entry in found:
+                if entry.action in ("accepted", "relabelled") and entry.after.xyxy != entry.before.xyxy:
+                    assert abs(entry.after.xyxy[0] - entry.before.xyxy[0]) > 1e-3  # moved as well
+                if entry.action == "accepted":
+                    assert entry.after == given_boxes[entry.label_id]
+
+
+SERVE = """
+import sys; sys.path.insert(0, sys.argv[4])
+from pathlib import Path; from conftest import make_input
+from da_kd.events import Job; from da_kd.stages import review
+review.launch_app(make_input(Path(sys.argv[2])), Path(sys.argv[1]), int(sys.argv[3]),
+                  Job(lambda event: print(getattr(event, "text", ""), flush=True)))
+"""
+
+
+def execute(port: int, operator: str, **context) -> dict:
+    """Run an operator as the page does."""
+    body = {"operator_uri": f"@da-kd/review/{operator}", "dataset_name": "cells", "params": {}, **context}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/operators/execute", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - our own address
+        return json.load(reply)
+
+
+def test_a_kill_of_the_app_of_python_and_of_the_server_loses_no_click_that_was_confirmed(given, workspace):
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        ids = [name for image in dataset.values("labels.detections.id") for name in image]
+    port = mongod.free_port()
+    command = [sys.executable, "-c", SERVE, str(workspace), str(given.root), str(port), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert any("http" in line for line in iter(program.stdout.readline, ""))
+        family = psutil.Process(program.pid).children(recursive=True)
+        assert len(family) > 1
+        for name in ids:
+            label = {"label_id": name, "field": "labels", "sample_id": ""}
+            assert execute(port, "accept", selected_labels=[label])["result"] == {"count": 1}
+        os.kill(json.loads((workspace / "mongo/server.json").read_text())["pid"], signal.SIGKILL)
+        program.kill()
+        for process in family:
+            if process.is_running():
+                process.kill()
+    assert review.take_back(given, workspace, Job()) == len(ids)
+    assert [entry.action for entry in journal.read(workspace)] == ["accepted"] * len(ids)
+
+
+def test_a_server_that_breaks_off_is_told_and_the_room_can_be_opened_again(given, workspace, monkeypatch):
+    monkeypatch.setattr(mongod, "SELECT", 500)
+    review.open_for_person(given, workspace, Job())
+    with pytest.raises(SetupError, match="broke off"), open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        os.kill(json.loads((workspace / "mongo/server.json").read_text())["pid"], signal.SIGKILL)
+        time.sleep(0.5)
+        dataset.values("key")
+    assert review.take_back(given, workspace, Job()) == 0
+
+
+OTHER = """
+import fiftyone as fo
+name = "da-kd-test-of-isolation"
+print(fo.list_datasets().count("cells"), flush=True)
+fo.Dataset(name).add_sample(fo.Sample("/nothing.jpg"))
+input()
+print(fo.list_datasets().count("cells"), fo.load_dataset(name).count("filepath"), flush=True)
+fo.delete_dataset(name)
+"""
+
+
+def test_another_fiftyone_of_the_same_user_neither_sees_nor_disturbs_the_review(given, workspace, tmp_path):
+    (tmp_path / "home").mkdir()
+    settings = {"FIFTYONE_DO_NOT_TRACK": "true", "FIFTYONE_DATABASE_VALIDATION": "false"}
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), **settings}
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as other:
+        review.open_for_person(given, workspace, Job())
+        said = [other.stdout.readline().strip()]
+        with open_room(workspace, Job()) as fo:
+            assert fo.list_datasets() == ["cells"]
+            other.stdin.write("\n")
+            other.stdin.flush()
+            said.append(other.stdout.readline().strip())
+            assert other.wait(60) == 0
+            assert fo.load_dataset("cells").count("labels.detections") == 7
+    assert said == ["0", "0 1"]
+    deadline = time.monotonic() + 60  # that FiftyOne's own database ends after it
+    while any(str(tmp_path / "home") in " ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_cvat_gets_the_labels_through_fiftyone(given, workspace, tmp_path):
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        fo.load_dataset("cells").export(
+            str(tmp_path / "cvat"),
+            dataset_type=fo.types.CVATImageDataset,
+            label_field=layout.LABELS,
+            export_media=False,
+        )
+        assert (tmp_path / "cvat" / "labels.xml").read_text().count("<box ") == 7

@@ -1,0 +1,130 @@
+"""Mixed sets, scored epochs, adapted starts: the steps they make, what decides them, and what the report tells."""
+
+import pytest
+
+from da_kd.errors import DataError, RecipeError
+from da_kd.events import Job
+from da_kd.pipeline import load_inputs
+from da_kd.pipeline.steps import build_steps
+from da_kd.pipeline.used import labels_of_row, labels_of_trainings
+from da_kd.store import Store
+
+STUDENT = {"student", "finetuned", "evaluate:student", "evaluate:finetuned"}
+FINETUNED = {"finetuned", "evaluate:finetuned"}
+BASELINES = {"source_only", "oracle", "evaluate:source_only", "evaluate:oracle"}
+DEV = "data.target_dev={path: labelled}"
+VAL = "data.source_val={path: source}"
+
+
+def prints(steps):
+    return {name: step.output.fingerprint for name, step in steps.items()}
+
+
+def changed(old, new):
+    return {name for name in old if prints(old)[name] != prints(new)[name]}
+
+
+def test_keys_that_came_later_are_no_part_of_what_was_made_before(recipe, steps) -> None:
+    made = steps(recipe())
+    later = ("mix", "adapt", "validate_on", "patience", "augment")
+    assert not [
+        key for name in made for key in made[name].output.parts if key.split(".")[-1] in later or ".mix." in key
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ("distill.mix.source=0.5", STUDENT),
+        ("distill.mix.target_labelled=1", STUDENT),
+        ("finetune.mix.source=0.5", FINETUNED),
+        ("finetune.mix.pseudo=0.5", FINETUNED),
+        ("distill.augment=strong", STUDENT | BASELINES),
+        ("distill.batch=auto", STUDENT | BASELINES),
+        ("finetune.augment=none", FINETUNED),
+    ],
+)
+def test_a_key_makes_only_what_follows_from_it_again(recipe, steps, change, again) -> None:
+    assert changed(steps(recipe()), steps(recipe(change))) == again
+
+
+def test_what_is_mixed_in_decides_the_student(recipe, steps) -> None:
+    mixed = "distill.mix={source: 1, target_labelled: 1}"
+    old = steps(recipe(mixed))
+    assert "student" in changed(old, steps(recipe(mixed, "data.source.fraction=0.5")))
+    assert "student" in changed(old, steps(recipe(mixed, "data.target_labelled.fraction=0.5")))
+    assert "student" not in changed(steps(recipe()), steps(recipe("data.target_labelled.fraction=0.5")))
+
+
+def test_what_epochs_are_scored_on_decides_every_training_of_the_schedule(recipe, steps) -> None:
+    old, new = steps(recipe(DEV)), steps(recipe(DEV, "distill.validate_on=target_dev"))
+    assert changed(old, new) == STUDENT | BASELINES
+    other = steps(recipe("data.target_dev={path: labelled, fraction: 0.5}", "distill.validate_on=target_dev"))
+    assert changed(new, other) >= STUDENT | BASELINES
+    assert "data.source_val" in steps(recipe(VAL, "teach.validate_on=source_val"))["teach:own"].output.parts
+
+
+def test_epochs_cannot_be_scored_on_images_without_boxes(recipe, world, tmp_path) -> None:
+    for path in (world / "data" / "labelled" / "labels").iterdir():
+        path.write_text("")
+    store, wanted = Store(tmp_path / "runs"), recipe(DEV, "finetune=null", "distill.validate_on=target_dev")
+    with pytest.raises(DataError, match=r"data\.target_dev: expected boxes to validate on; found 4 images without any"):
+        build_steps(wanted, load_inputs(wanted, store, Job()), store)
+
+
+def test_the_start_is_adapted_between_its_training_and_the_students(recipe, steps) -> None:
+    plain, made = steps(recipe("distill.init=source")), steps(recipe("distill.init=source", "distill.adapt=batch_norm"))
+    order = list(made)
+    assert order.index("source_only") < order.index("adapted_start") < order.index("student")
+    assert changed(plain, made) == STUDENT
+    assert made["student"].output.parts["adapted_start"] == made["adapted_start"].output.fingerprint
+    assert made["adapted_start"].output.parts.keys() == {"distill.adapt", "data.target", "source_only"}
+
+
+def test_a_student_of_a_later_round_that_goes_on_is_not_adapted_again(recipe, steps) -> None:
+    made = steps(recipe("distill.init=source", "distill.adapt=batch_norm", "rounds={count: 2, init: previous}"))
+    assert "adapted_start" in made["student@1"].output.parts
+    assert "adapted_start" not in made["student"].output.parts
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["distill.validate_on=source_val"], "distill.validate_on: needs 'data.source_val'"),
+        (["finetune.validate_on=target_dev"], "finetune.validate_on: needs 'data.target_dev'"),
+        (["distill.validate_on=test"], "distill.validate_on"),
+        (["distill.patience=3"], "'patience' waits for a better score"),
+        (["distill.args={patience: 3}"], "'patience' cannot be passed on: it is a key of the schedule itself"),
+        (["distill.args={val: true}"], "or 'validate_on' says what images do"),
+        (["distill.adapt=batch_norm"], "distill.adapt: 'batch_norm' needs trained weights to begin with"),
+        (["distill.mix.source=-1"], "distill.mix.source"),
+        (["teachers.own.kind=torchvision", "teach.augment=strong"], "teach.augment: a torchvision teacher knows no"),
+        (["teachers.own.kind=torchvision", "teach.batch=auto"], "teach.batch: 'auto' is for ultralytics' models"),
+    ],
+)
+def test_what_a_schedule_cannot_be_is_a_mistake_of_the_recipe(recipe, changes, told) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(*changes)
+    assert told in str(caught.value)
+
+
+def test_a_mix_needs_its_set(recipe) -> None:
+    tree = ["evaluate=null", "finetune=null", "data.target_labelled=null", "distill.mix.target_labelled=1"]
+    with pytest.raises(RecipeError, match=r"distill\.mix\.target_labelled: needs 'data\.target_labelled'"):
+        recipe(*tree)
+
+
+def test_target_labels_that_trainings_used_are_told(recipe, tmp_path) -> None:
+    wanted = recipe(DEV, VAL, "distill.mix.target_labelled=1", "distill.validate_on=target_dev")
+    wanted = wanted.model_copy(update={"teach": wanted.teach.model_copy(update={"validate_on": "source_val"})})
+    sets = load_inputs(wanted, Store(tmp_path / "runs"), Job()).sets
+    mix, home, dev = labels_of_trainings(wanted, sets)
+    assert mix.startswith("Distill learned from the labels of 4 images of data.target_labelled beside")
+    assert home == "Epochs of 'teach' were chosen by the labels of data.source_val (4 images)."
+    assert "'distill'" in dev
+    assert dev.endswith("data.target_dev (4 images); these are labels of the target domain.")
+    assert labels_of_row("student", 4, wanted, sets) == f"{mix} {dev}"
+    assert labels_of_row("source_only", 4, wanted, sets) == dev
+    assert labels_of_row("student", 4, recipe(), sets).startswith("none to train on")
+    assert labels_of_row("oracle", 4, wanted, sets) == "trained on those of 4 images"
+    assert labels_of_trainings(recipe(), sets) == []

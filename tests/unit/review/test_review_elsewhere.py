@@ -1,0 +1,91 @@
+"""Labels out to another program and back: what was done there is found by place, exactly and once."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from da_kd.detections import Detections, ImageRecord, State, table_of
+from da_kd.errors import DataError
+from da_kd.events import Job
+from da_kd.stages.review import ReviewInput, journal, overlay
+from da_kd.stages.review.elsewhere import take_coco, write_labels
+
+CLASSES = ("RBC", "WBC")
+NEXT = "WBC"
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> ReviewInput:
+    (tmp_path / "images").mkdir()
+    records, found = [], {}
+    for number in range(3):
+        Image.new("RGB", (200, 100), (50 * number, 90, 90)).save(tmp_path / "images" / f"{number}.png")
+        records.append(ImageRecord(f"{number}.png", f"{number:02d}" * 8, 200, 100))
+        left = np.array([10, 60, 110, 150], np.float32) + np.float32(1 / 3)
+        boxes = np.column_stack([left, left, left + 30, left + 20])[: 4 - number]
+        boxes[:, [1, 3]] = 10.1, 40.7
+        found[f"{number}.png"] = Detections(CLASSES, boxes, np.full(len(boxes), 0.5), np.zeros(len(boxes), int))
+    state = {"0.png": np.array([0, 1, 0, 3], np.int8)}
+    return ReviewInput(tmp_path / "images", table_of(CLASSES, records, found, state=state), "cells", "print")
+
+
+def written(given: ReviewInput, folder: Path) -> tuple[Path, dict]:
+    path = folder / "out.json"
+    assert write_labels(given, folder, path, Job()) == 8  # the dropped one stays at home
+    return path, json.loads(path.read_text())
+
+
+def test_a_file_that_comes_back_untouched_accepts_everything_to_the_last_bit(given, tmp_path):
+    path, _ = written(given, tmp_path)
+    assert take_coco(given, path, tmp_path, Job()) == 8 + 3
+    assert take_coco(given, path, tmp_path, Job()) == 0
+    table = overlay.apply(given.table, journal.read(tmp_path))
+    np.testing.assert_array_equal(table.xyxy, given.table.xyxy)
+    assert table.state.tolist() == [0, 0, 0, 3, 0, 0, 0, 0, 0]
+    assert table.protected.all()
+
+
+def test_what_was_done_elsewhere_is_found_and_another_version_takes_it_back(given, tmp_path):
+    path, content = written(given, tmp_path)
+    boxes = content["annotations"]
+    untouched = json.dumps(content)
+    boxes[0]["category_id"] = 2
+    boxes[1]["bbox"][0] += 6
+    boxes[3]["bbox"] = [round(value) for value in boxes[3]["bbox"]]  # other programs round
+    content["annotations"] = [box for box in boxes if box["id"] != boxes[2]["id"]]
+    content["annotations"].append({"id": 99, "image_id": 3, "category_id": 2, "bbox": [150, 60, 20, 20], "iscrowd": 0})
+    path.write_text(json.dumps(content))
+    assert take_coco(given, path, tmp_path, Job()) == 9 + 3
+    entries = journal.read(tmp_path)
+    assert [e.action for e in entries if e.sha == given.table.sha[0]] == ["relabelled", "moved", "rejected", "complete"]
+    assert [e.action for e in entries if e.sha == given.table.sha[1]] == ["accepted"] * 3 + ["complete"]
+    assert [e.action for e in entries if e.sha == given.table.sha[2]] == ["accepted"] * 2 + ["added", "complete"]
+    table = overlay.apply(given.table, entries)
+    assert (table.state == State.KEPT).sum() == 8
+    path.write_text(untouched)
+    assert take_coco(given, path, tmp_path, Job()) == 4  # three are accepted now, and what was added is withdrawn
+    table = overlay.apply(given.table, journal.read(tmp_path))
+    np.testing.assert_array_equal(table.xyxy, given.table.xyxy)
+
+
+def test_images_of_another_run_are_told_and_a_place_that_is_taken_too(given, tmp_path):
+    path, content = written(given, tmp_path)
+    with pytest.raises(DataError, match="there already"):
+        write_labels(given, tmp_path, path, Job())
+    other = dataclasses.replace(given, root=tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    Image.new("RGB", (200, 100)).save(tmp_path / "other" / "9.png")
+    content["images"], content["annotations"] = [{**content["images"][0], "file_name": "9.png"}], []
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="none of its images"):
+        take_coco(other, path, tmp_path, Job())
+
+
+def test_a_yolo_folder_has_what_is_kept(given, tmp_path):
+    write_labels(given, tmp_path, tmp_path / "yolo", Job())
+    lines = [path.read_text().splitlines() for path in sorted((tmp_path / "yolo/labels").rglob("*.txt"))]
+    assert [len(text) for text in lines] == [2, 3, 2]
