@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo app test lint format bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ install: $(VENV)/.installed  ## create .venv and install da_kd into it
 
 demo: $(VENV)/.installed  ## adapt a detector to a rendered laboratory and print where the report is
 	$(BIN)/da-kd run recipes/demo.yaml
+
+app: $(VENV)/.installed  ## open the browser app on 127.0.0.1:7860
+	$(BIN)/python app.py
 
 test: $(VENV)/.installed-dev  ## run the whole test suite
 	tools/browser.sh

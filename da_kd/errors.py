@@ -40,6 +40,10 @@ class RecipeError(InputError):
         head = f"{source} has {count} mistake{'s' if count != 1 else ''}:"
         super().__init__("\n".join([head, *("  - " + problem.replace("\n", "\n    ") for problem in self.problems)]))
 
+    def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[str, ...], str]]:
+        """Return how to make it again, in another process."""
+        return type(self), (self.problems, self.source)
+
 
 class DataError(InputError):
     """A data set, image, label or video that cannot be used as it is."""

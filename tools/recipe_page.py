@@ -43,7 +43,9 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("review.simulate", models.Simulate),
     ("review.audit", models.Audit),
     ("distill: a schedule, and", models.Distill),
+    ("distill.mix", models.Mix),
     ("finetune: a schedule, and", models.Finetune),
+    ("finetune.mix", models.FinetuneMix),
     ("evaluate", models.Evaluate),
     ("report", models.Report),
 ]

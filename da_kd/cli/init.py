@@ -95,7 +95,15 @@ def _answers(given: dict[str, str | None], path: Path, classes: str | None, aski
         raise InputError("A recipe needs more than was given:\n" + "\n".join(f"  - {item}" for item in missing))
     folder = path.resolve().parent
     places = {key: _place(given[key], folder) for key in ("source", "target_labelled", "test", "weights")}
-    return Answers(given["name"] or _name_of(path), names, _place(target, folder) or target, **places)
+    return Answers(
+        given["name"] or _name_of(path),
+        names,
+        _place(target, folder) or target,
+        source=places["source"],
+        target_labelled=places["target_labelled"],
+        test=places["test"],
+        weights=places["weights"],
+    )
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 images.py       a file becomes pixels, or a reason why not       scan.py     the same for many files, remembered
 load.py         a section of the recipe becomes an ImageSet      imageset.py holdout, fraction, overlap, fingerprint
 yolo.py coco.py voc.py folder.py video.py                        one format each
+joining.py      several sets become one
 export.py       detections become COCO JSON or a YOLO data set   predictions.py  stored predictions are read back
 classes.py problems.py files.py source.py                        what the above share
 """
@@ -22,6 +23,7 @@ from da_kd.data.imageset import (
     overlap,
     spread,
 )
+from da_kd.data.joining import joined, without_copies
 from da_kd.data.load import find_format, load_images
 from da_kd.data.predictions import StoredPredictions, read_coco_results
 from da_kd.data.scan import ScanCache, scan
@@ -39,6 +41,7 @@ __all__ = [
     "find_format",
     "fingerprint",
     "held_out",
+    "joined",
     "load_images",
     "map_classes",
     "nested",
@@ -51,6 +54,7 @@ __all__ = [
     "read_image",
     "scan",
     "spread",
+    "without_copies",
     "write_coco",
     "write_yolo",
 ]

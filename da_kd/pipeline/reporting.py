@@ -127,7 +127,7 @@ def _home(recipe: Recipe, inputs: Inputs, done: Mapping[str, Path]) -> dict[str,
             truth = inputs.get("source_val").table
             asked = set(said.key)
             truth = truth.take([index for index, key in enumerate(truth.key) if key in asked])
-            known = said.searched.any(axis=0).tolist()
+            known = (said.searched.sum(axis=0) > 0).tolist()
             figures[teacher.name] = score_tables(_only(truth, known), said).as_json()
     return figures
 

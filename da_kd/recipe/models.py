@@ -537,6 +537,8 @@ class Distill(Schedule):
             are none (``background``).
         oversample: how often an image with a box that a person decided on is seen in an epoch.
         refresh: whether, and how, labels are made anew as the student learns; without it they stay as they are.
+        features: the name of a teacher of kind ``ultralytics`` whose features the student imitates beside its labels
+            (the library's own distillation; both must be YOLO models). ``args: {dis: ...}`` is the weight of that loss.
     """
 
     init: Literal["model", "source"] = "model"
@@ -547,6 +549,7 @@ class Distill(Schedule):
     unsearched: Literal["mask", "background"] = "mask"
     oversample: Annotated[int, Field(ge=1, le=100)] = 1
     refresh: Refresh | None = None
+    features: Name | None = None
 
 
 class Rounds(Section):

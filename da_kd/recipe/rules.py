@@ -20,6 +20,7 @@ REFUSED_ARGS = {
     **dict.fromkeys(("imgsz", "model", "pretrained"), "it is a key of the architecture"),
     **dict.fromkeys(("seed", "device", "workers"), "it is a key of the recipe"),
     **dict.fromkeys(("data", "fraction", "classes", "split"), "the images come from the recipe's data section"),
+    "distill_model": "it is the key 'features' of distill",
     "single_cls": "it would train every class as one",
     "time": "it would end rows of a table after different numbers of steps",
     "resume": "da_kd takes interrupted trainings up by itself",
@@ -124,6 +125,7 @@ def stage_problems(recipe: Recipe) -> list[str]:
     problems += _round_problems(recipe)
     problems += _schedule_problems(recipe)
     problems += _mix_problems(recipe)
+    problems += _feature_problems(recipe)
     if recipe.finetune is not None and recipe.distill is None:
         problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
     if recipe.finetune is not None and data.target_labelled is None:
@@ -135,6 +137,19 @@ def stage_problems(recipe: Recipe) -> list[str]:
     if evaluate is not None and data.test is None:
         problems.append("evaluate: needs 'data.test', labelled images of the target; add it, or leave 'evaluate' out")
     return problems
+
+
+def _feature_problems(recipe: Recipe) -> list[str]:
+    """Return why the student cannot imitate the features of the teacher that is named."""
+    wanted = recipe.distill.features if recipe.distill is not None else None
+    if wanted is None:
+        return []
+    kinds = {teacher.name: teacher.kind for teacher in recipe.teachers}
+    if wanted not in kinds:
+        return [f"distill.features: expected the name of a teacher {list(kinds)}; found '{wanted}'"]
+    if kinds[wanted] != "ultralytics":
+        return [f"distill.features: needs a teacher of kind 'ultralytics'; '{wanted}' is of kind '{kinds[wanted]}'"]
+    return []
 
 
 def _fuse_problems(recipe: Recipe) -> list[str]:

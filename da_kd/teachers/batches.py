@@ -102,7 +102,7 @@ class _Asker:
             try:
                 answers = self._predictor.predict(part)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 self._most = self._halved(part)
                 continue
@@ -125,7 +125,7 @@ class _Asker:
         return half
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Return whether an error says so; torch's has a class of its own on a GPU alone, other libraries only words."""
     text = str(error).lower()
     return (

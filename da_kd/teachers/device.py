@@ -6,25 +6,32 @@ from da_kd.errors import SetupError
 
 
 def resolve_device(wanted: str) -> str:
-    """Return ``cpu``, ``cuda:N`` or ``mps``; ``auto`` is the first GPU where there is one, else the CPU.
+    """Return ``cpu``, ``cuda:N`` or ``mps``: of several GPUs (``cuda:0,1``) the first; see :func:`resolve_devices`."""
+    return resolve_devices(wanted)[0]
+
+
+def resolve_devices(wanted: str) -> tuple[str, ...]:
+    """Return the devices asked for, one unless several GPUs are; ``auto`` is the first GPU, without one the CPU.
 
     Raises:
-        SetupError: the device asked for is not there.
+        SetupError: a device asked for is not there, or is named twice.
     """
     if wanted == "cpu":
-        return "cpu"
+        return ("cpu",)
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
-        return "cuda:0" if gpus else "cpu"
+        return ("cuda:0" if gpus else "cpu",)
     if wanted == "mps":
         if torch.backends.mps.is_available():
-            return "mps"
+            return ("mps",)
         raise SetupError("Expected a device of this machine; found 'mps', which it does not have; use 'auto' or 'cpu'.")
-    index = int(wanted.partition(":")[2] or 0)
-    if index >= gpus:
+    found = tuple(int(index) for index in (wanted.partition(":")[2] or "0").split(","))
+    if len(set(found)) < len(found):
+        raise SetupError(f"Expected different GPUs; found one twice in '{wanted}'; name each once.")
+    if max(found) >= gpus:
         raise SetupError(
             f"Expected a device of this machine; found '{wanted}', and {gpus} GPUs in it; use 'auto' or 'cpu'."
         )
-    return f"cuda:{index}"
+    return tuple(f"cuda:{index}" for index in found)

@@ -2,16 +2,22 @@
 
 from da_kd.training.adapt import adapt_batch_norm
 from da_kd.training.beforehand import training_problems
+from da_kd.training.mixing import Extra, mixed
+from da_kd.training.refresh import Refresh
 from da_kd.training.signals import Signals, doubtful
-from da_kd.training.train import Setting, TrainingResult, TrainingTask, read_result, train
+from da_kd.training.train import Score, Setting, TrainingResult, TrainingTask, read_result, train
 
 __all__ = [
+    "Extra",
+    "Refresh",
+    "Score",
     "Setting",
     "Signals",
     "TrainingResult",
     "TrainingTask",
     "adapt_batch_norm",
     "doubtful",
+    "mixed",
     "read_result",
     "train",
     "training_problems",

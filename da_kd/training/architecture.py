@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def model_source(architecture: Architecture, folder: Path) -> Path:
 
     Raises:
         WeightsError: a ``.pt`` file is not there (nothing is downloaded), or holds no detector.
-        RecipeError: no model YAML of that name, one that is not trained here (RT-DETR), or ``width``/``depth`` beside
+        RecipeError: no model YAML of that name, one whose head is not trained here, or ``width``/``depth`` beside
             weights that have their own.
     """
     name = architecture.model
@@ -66,14 +67,44 @@ def _tree(name: str) -> dict[str, Any]:
     return tree
 
 
-_DETECTION_HEADS = ("Detect", "v10Detect")
+TRANSFORMER = "RTDETRDecoder"
+_DETECTION_HEADS = ("Detect", "v10Detect", TRANSFORMER)
+
+
+def head_of(tree: Mapping[str, Any]) -> str:
+    """Return the name of the layer that a model's YAML ends in."""
+    return str(tree["head"][-1][2]) if tree.get("head") else "no head"
 
 
 def _check_head(tree: dict[str, Any], name: str) -> None:
     """Raise where a model does not end in a head that the trainer trains."""
-    head = str(tree["head"][-1][2]) if tree.get("head") else "no head"
+    head = head_of(tree)
     if head not in _DETECTION_HEADS:
         raise RecipeError([f"expected a model that ends in {' or '.join(_DETECTION_HEADS)}; '{name}' ends in {head}"])
+
+
+def check_features(teacher: Path, student: Path) -> None:
+    """Refuse a pair of models of which one cannot imitate the other's features.
+
+    Args:
+        teacher: a checkpoint.
+        student: a checkpoint, or a model YAML.
+
+    Raises:
+        RecipeError: one of them is no YOLO, or their heads read different numbers of feature maps.
+    """
+    settle_ultralytics()
+    from ultralytics.nn.tasks import yaml_model_load
+
+    trees = [
+        load_detector(path).model.yaml if path.suffix == ".pt" else yaml_model_load(path) for path in (teacher, student)
+    ]
+    heads = [(head_of(tree), len(tree["head"][-1][0])) for tree in trees]
+    if any(head not in _DETECTION_HEADS or head == TRANSFORMER for head, _ in heads) or heads[0][1] != heads[1][1]:
+        found = " and ".join(f"{head} over {maps} maps" for head, maps in heads)
+        raise RecipeError(
+            [f"distill.features: expected YOLO models, teacher and student, with as many feature maps; found {found}"]
+        )
 
 
 def _scaled(tree: dict[str, Any], architecture: Architecture) -> dict[str, Any]:

@@ -13,17 +13,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from ultralytics.nn.tasks import RTDETRDetectionModel
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 from ultralytics.utils.ops import xywh2xyxy
 
+from da_kd.training.detr import set_detr_criterion
+
 
 def set_criterion(model: Any, epoch: int) -> None:
-    """Give a stock model the loss below, for both branches where its head is an end-to-end one.
+    """Give a stock model the loss below, for both branches where its head is an end-to-end one, or RT-DETR's own.
 
     Args:
         model: the library's detection model; its class, and what is saved of it, do not change.
         epoch: the epoch that training goes on with; an end-to-end head shifts its branches' shares with it.
     """
+    if isinstance(model, RTDETRDetectionModel):
+        set_detr_criterion(model)
+        return
     if getattr(model.model[-1], "one2one_cv2", None) is None:
         model.criterion = SignalLoss(model)
         return

@@ -22,6 +22,7 @@ from da_kd.data import ImageSet
 from da_kd.detections import BoolArray, DetectionTable, Int32, State
 from da_kd.errors import DataError
 from da_kd.events import Job
+from da_kd.training.mixing import Share
 
 
 @dataclass(frozen=True)
@@ -93,23 +94,37 @@ class Lesson:
     Attributes:
         images: the image set.
         signals: how doubtful labels are treated.
+        shares: parts of the set of which an epoch shows a certain number of images, not all.
+        seed: what these are drawn by.
     """
 
     images: ImageSet
     signals: Signals = GROUND_TRUTH
+    shares: tuple[Share, ...] = ()
+    seed: int = 0
 
     @cached_property
     def rows(self) -> Rows:
         """What the labels teach."""
-        return rows_of(self.images.table, self.signals)
+        truth = np.zeros(len(self.images), bool)
+        for share in self.shares:
+            truth[share.images] = share.truth
+        return rows_of(self.images.table, self.signals, truth)
 
     @cached_property
     def order(self) -> IntArray:
-        """The images of one epoch, by number; those with a protected box as often as asked."""
+        """The images of the first epoch, by number; all epochs are as long."""
+        return self.order_of(0)
+
+    def order_of(self, epoch: int) -> IntArray:
+        """Return the images of an epoch (from 0), by number; those with a protected box as often as asked."""
         table = self.images.table
         times = np.ones(len(table), np.int64)
         times[table.image_index[table.protected & (table.state == State.KEPT)]] = self.signals.oversample
-        return np.repeat(np.arange(len(table)), times)
+        for share in self.shares:
+            times[share.images] = 0
+        drawn = [np.sort(share.drawn(epoch, self.seed)) for share in self.shares]
+        return np.concatenate([np.repeat(np.arange(len(table)), times), *drawn])
 
 
 def check_labels(name: str, lesson: Lesson, job: Job) -> int:
@@ -126,9 +141,10 @@ def check_labels(name: str, lesson: Lesson, job: Job) -> int:
     table, rows = lesson.images.table, lesson.rows
     objects = rows.kind == Kind.OBJECT
     boxes = int(objects.sum())
-    if not boxes:
+    own = min((share.first for share in lesson.shares), default=len(table))
+    if not boxes or (own and not objects[: rows.offsets[own]].any()):  # what is mixed in does not make up for that
         raise DataError(
-            f"Training '{name}' found {len(table)} images and {boxes} boxes to learn from; "
+            f"Training '{name}' found {own} images and 0 boxes to learn from; "
             "it needs both. Lower 'fuse.keep' or 'review.accept' where these are pseudo labels, or check the data set."
         )
     if not rows.weight[objects].any():
@@ -146,21 +162,38 @@ def check_labels(name: str, lesson: Lesson, job: Job) -> int:
     return boxes
 
 
+def check_files(name: str, images: ImageSet) -> None:
+    """Refuse images whose files are gone since they were read.
+
+    Raises:
+        DataError: there are such images.
+    """
+    gone = [path for path in images.paths if not path.is_file()]
+    if gone:
+        raise DataError(
+            f"Training '{name}' expected {len(images):,} images; {len(gone):,} of them are gone since they were read, "
+            f"e.g. {gone[0]}. Put them back, or run the recipe again from its data."
+        )
+
+
 def doubtful(table: DetectionTable) -> bool:
     """Return whether ground truth leaves something open: boxes to ignore, classes that nobody searched for."""
     return not table.searched.all() or bool((table.state == State.IGNORED).any())
 
 
-def rows_of(table: DetectionTable, signals: Signals) -> Rows:
-    """Return what the labels of a table teach.
+def rows_of(table: DetectionTable, signals: Signals, truth: BoolArray | None = None) -> Rows:
+    """Return what the labels of a table teach; ``truth`` (I,) bool marks images with ground truth among others.
 
     A protected box counts 1 and is never a region. A box that is *dropped* is background. One that ground truth says to
-    *ignore* is a region of its own class, whatever ``signals`` say of uncertain ones.
+    *ignore* is a region of its own class, whatever ``signals`` say of uncertain ones, and a class that it was not
+    searched for is masked, whatever they say of unsearched ones.
     """
     uncertain = (table.state == State.UNCERTAIN) & (signals.uncertain != "background")
     kept = np.flatnonzero(table.state == State.KEPT)
     ignored = np.flatnonzero(((table.state == State.IGNORED) | uncertain) & ~table.protected)
-    unknown = ~table.searched if signals.unsearched == "mask" else np.zeros_like(table.searched)
+    unknown = ~table.searched
+    if signals.unsearched == "background":
+        unknown = unknown & (False if truth is None else truth[:, None])
     masked = np.flatnonzero(unknown.any(axis=1))
 
     classes = len(table.vocabulary)

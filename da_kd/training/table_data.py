@@ -6,6 +6,7 @@ Boxes whose state is *kept* are trained on; what else labels say travels beside 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,18 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
         images = zip(self.im_files, self.lesson.order.tolist(), strict=True)
         return [_record(file, self.lesson, image) for file, image in images]
 
+    def show_epoch(self, epoch: int) -> bool:
+        """Put the images of an epoch (from 0) in their places; return whether any changed."""
+        order = self.lesson.order_of(epoch)
+        changed = [place for place, label in enumerate(self.labels) if label["image"] != order[place]]
+        for place in changed:
+            image = int(order[place])
+            file = str(self.lesson.images.path(image))
+            self.labels[place] = _record(file, self.lesson, image)
+            self.im_files[place], self.npy_files[place] = file, Path(file).with_suffix(".npy")
+            self.ims[place] = None
+        return bool(changed)
+
     def update_labels_info(self, label: dict[str, Any]) -> dict[str, Any]:
         """Return a record ready to be augmented: rows by number, where there is more to carry than boxes."""
         image, rows = label.pop("image"), self.lesson.rows
@@ -46,8 +59,16 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
 
     def build_transforms(self, hyp: Any = None) -> Any:
         """Return the library's augmentations, followed by regions where there are any."""
+        self._augmentation = hyp
         transforms = super().build_transforms(hyp)
         return transforms if self.lesson.rows.plain else follow(transforms, self.lesson.rows)
+
+    def teach(self, lesson: Lesson) -> None:
+        """Take other labels of the same images, in the same order; a loader that reads ahead must be reset."""
+        self.data["da_kd"] = lesson
+        for place, label in enumerate(self.labels):
+            self.labels[place] = _record(self.im_files[place], lesson, label["image"])
+        self.transforms = self.build_transforms(self._augmentation)
 
     @staticmethod
     def collate_fn(batch: list[dict[str, Any]]) -> dict[str, Any]:
@@ -64,6 +85,14 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
             loaded = list(pool.map(self.load_image, range(self.ni)))
         for index, (pixels, original, resized) in enumerate(loaded):
             self.ims[index], self.im_hw0[index], self.im_hw[index] = pixels, original, resized
+
+
+class StretchedDataset(TableDataset):
+    """The same for RT-DETR, which sees an image stretched to a square, in training as in prediction."""
+
+    def load_image(self, i: int, rect_mode: bool = False) -> Any:
+        """Return the image, its size, and the size it has now."""
+        return super().load_image(i, rect_mode=rect_mode)
 
 
 def _record(file: str, lesson: Lesson, image: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,19 @@ from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Architecture, Schedule
 from da_kd.store import write_json
-from da_kd.training.architecture import model_source
-from da_kd.training.signals import GROUND_TRUTH, Lesson, Signals, check_labels
+from da_kd.teachers.batches import out_of_memory
+from da_kd.training.architecture import check_features, model_source
+from da_kd.training.augment import PRESETS
+from da_kd.training.ddp import forget_ranks, run_ranks
+from da_kd.training.loggers import keep_logs, switch_loggers
+from da_kd.training.memory import free_memory, halved, images_per_step
+from da_kd.training.mixing import Share
+from da_kd.training.refresh import Refresh, forget_labels
+from da_kd.training.signals import GROUND_TRUTH, Lesson, Signals, check_files, check_labels
+from da_kd.training.sittings import Sittings, read_checkpoint, read_curves
+
+# Weights, device, and whom to ask whether to stop: the AP, a fraction; None where it is undefined.
+Score = Callable[[Path, str, Job], float | None]
 
 _CACHE_LIMIT = 1 << 30  # bytes of decoded images that are kept in memory while training
 
@@ -35,11 +46,13 @@ class Setting:
         seed: for weights, order and augmentation.
         device: ``cpu``, ``cuda:0``, ...
         workers: processes that load images.
+        ranks: devices that share every training, a process on each; fewer than two leave it to ``device``.
     """
 
     seed: int
     device: str
     workers: int = 0
+    ranks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,11 @@ class TrainingTask:
         images: labelled images, every one usable; boxes in state *kept* are learned.
         setting: seed, device and workers.
         signals: how doubtful labels are treated.
+        shares: parts of ``images`` of which an epoch shows a certain number; see :mod:`da_kd.training.mixing`.
+        refresh: how labels are made anew as the model learns; None leaves them as they are.
+        score: what scores the averaged weights after every epoch, on what ``schedule.validate_on`` says; None where a
+            fixed schedule decides. Fit for pickling.
+        features: weights of a teacher whose features the model imitates beside its labels; None for no such thing.
     """
 
     name: str
@@ -63,11 +81,15 @@ class TrainingTask:
     images: ImageSet
     setting: Setting
     signals: Signals = GROUND_TRUTH
+    shares: tuple[Share, ...] = ()
+    refresh: Refresh | None = None
+    score: Score | None = None
+    features: Path | None = None
 
     @cached_property
     def lesson(self) -> Lesson:
         """The images, and what their labels teach."""
-        return Lesson(self.images, self.signals)
+        return Lesson(self.images, self.signals, self.shares, self.setting.seed)
 
 
 @dataclass(frozen=True)
@@ -82,7 +104,8 @@ class TrainingResult:
         device: where it ran.
         seconds: wall time, of all sittings together.
         resumed_from: the epochs after which it was interrupted and taken up again.
-        curves: one record per epoch: ``epoch``, the losses and ``lr``.
+        curves: one record per epoch: ``epoch``, the losses, ``lr`` and, where epochs are scored, ``val_AP``.
+        best_epoch: the epoch whose weights were taken, from 1; None for the last, where epochs are not scored.
     """
 
     epochs: int
@@ -93,6 +116,7 @@ class TrainingResult:
     seconds: float
     resumed_from: tuple[int, ...]
     curves: tuple[dict[str, float], ...]
+    best_epoch: int | None = None
 
 
 def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
@@ -101,7 +125,8 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     ``folder`` may hold an interrupted training of the same task; it goes on from its last whole epoch.
 
     Raises:
-        DataError: there is no image or no box to learn from, or every box counts nothing.
+        DataError: there is no image or no box to learn from, every box counts nothing, or images are gone.
+        SetupError: not even one image at a time fits into the memory.
         RecipeError: the schedule has an argument that ultralytics does not know.
         WeightsError: the weights to start from are missing or are not a detector's.
         Cancelled: a person stopped it; calling again goes on.
@@ -110,21 +135,32 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
         _tidy(folder)  # a kill came after the work and before the tidying up
         return read_result(folder)
     boxes = check_labels(task.name, task.lesson, job)
-    epochs, per_epoch = _length(task)
-    sittings = _Sittings(folder)
+    check_files(task.name, task.images)
+    device, schedule = task.setting.device, task.schedule
+    count = max(1, len(task.setting.ranks))
+    batch = images_per_step(schedule, task.architecture, task.start, task.lesson, device, folder, count)
+    epochs, per_epoch = _length(task, batch)
+    sittings = Sittings(folder)
     done = sittings.take_up()
-    if done < epochs:
-        _run(task, folder, job, epochs, resume=done > 0)
-    _write_weights(folder)
+    if done < epochs and not (schedule.patience and sittings.waited >= schedule.patience):
+        _run(task, folder, job, epochs, batch)
+    best = _write_weights(folder)
+    curves = tuple(read_curves(folder))
+    if best is not None:
+        epochs = int(curves[-1]["epoch"])
+        job.note(
+            f"Training '{task.name}' took the weights of epoch {best} of {epochs}, the best on {schedule.validate_on}."
+        )
     result = TrainingResult(
         epochs=epochs,
         steps=epochs * per_epoch,
         images=len(task.images.table),
         boxes=boxes,
-        device=task.setting.device,
+        device=",".join(task.setting.ranks) or task.setting.device,
         seconds=sittings.seconds(),
         resumed_from=sittings.resumed_from,
-        curves=tuple(_read_curves(folder)),
+        curves=curves,
+        best_epoch=best,
     )
     write_json(folder / "training.json", asdict(result))
     _tidy(folder)
@@ -137,35 +173,68 @@ def read_result(folder: Path) -> TrainingResult:
     return TrainingResult(**{**tree, "resumed_from": tuple(tree["resumed_from"]), "curves": tuple(tree["curves"])})
 
 
-def _write_weights(folder: Path) -> None:
-    """Write the last checkpoint without its optimiser as ``weights.pt``, which any plain ``YOLO(...)`` loads."""
+def _write_weights(folder: Path) -> int | None:
+    """Write a checkpoint without its optimiser as ``weights.pt``, which any plain ``YOLO(...)`` loads.
+
+    Returns:
+        The epoch (from 1) of the best checkpoint, where there is one; else it is the last checkpoint.
+    """
     settle_ultralytics()
     from ultralytics.utils.torch_utils import strip_optimizer
 
-    temporary = folder / "weights.tmp.pt"
-    strip_optimizer(folder / "resume.pt", str(temporary))
+    temporary, best = folder / "weights.tmp.pt", folder / "best.pt"
+    strip_optimizer(best if best.is_file() else folder / "resume.pt", str(temporary))
     os.replace(temporary, folder / "weights.pt")
+    return int(read_checkpoint(best)["epoch"]) + 1 if best.is_file() else None
 
 
-def _length(task: TrainingTask) -> tuple[int, int]:
+def _length(task: TrainingTask, batch: int) -> tuple[int, int]:
     """Return epochs and optimiser steps per epoch; asked-for steps are rounded to whole epochs, at least one."""
-    per_epoch = math.ceil(len(task.lesson.order) / task.schedule.batch)
+    per_epoch = math.ceil(len(task.lesson.order) / batch)
     if task.schedule.steps is not None:
         return max(1, round(task.schedule.steps / per_epoch)), per_epoch
     return task.schedule.epochs or 1, per_epoch
 
 
-def _run(task: TrainingTask, folder: Path, job: Job, epochs: int, resume: bool) -> None:
-    settle_ultralytics()
-    from da_kd.training.trainer import TableTrainer
+def _run(task: TrainingTask, folder: Path, job: Job, epochs: int, batch: int) -> None:
+    """Train; where a batch does not fit into the memory, go on with fewer images at a time."""
+    at_once = batch
+    while True:
+        try:
+            _attempt(task, folder, job, epochs, batch, at_once)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            at_once = halved(task.name, at_once, job)
+        free_memory()
 
-    arguments = _arguments(task, folder, epochs)
-    if resume:
+
+def _attempt(task: TrainingTask, folder: Path, job: Job, epochs: int, batch: int, at_once: int) -> None:
+    """Train from the last whole epoch to the end, ``at_once`` of the images of a ``batch`` at a time."""
+    arguments = _arguments(task, folder, epochs, batch) | {"batch": at_once}
+    if (folder / "resume.pt").is_file():
         job.note(f"Training '{task.name}' goes on from its last whole epoch.")
         arguments |= {"resume": str(folder / "resume.pt"), "model": str(folder / "resume.pt")}
     job.progress(task.name, 0, epochs, "epochs")
+    if len(task.setting.ranks) > 1:
+        run_ranks(task, arguments, folder, job)
+        return
+    settle_ultralytics()
+    from da_kd.training.trainer import TableTrainer
+
+    sit(TableTrainer, task, arguments, folder, job)
+
+
+def sit(kind: Callable[..., Any], task: TrainingTask, arguments: dict[str, Any], folder: Path, job: Job) -> None:
+    """Train in this process, with a trainer of one kind and the library's arguments.
+
+    Raises:
+        RecipeError: the library does not take an argument.
+    """
+    switch_loggers()
     try:
-        trainer = TableTrainer(arguments, task.lesson, job, task.name, folder)
+        trainer = kind(arguments, task.lesson, job, task.name, folder, task.refresh, task.score)
     except (SyntaxError, TypeError, ValueError) as error:  # an argument the library does not know or cannot use
         first = next((line for line in str(error).splitlines() if line.strip()), "unknown argument")
         raise RecipeError([f"the schedule of '{task.name}': {first.strip()}"]) from error
@@ -179,34 +248,38 @@ def _run(task: TrainingTask, folder: Path, job: Job, epochs: int, resume: bool) 
         ) from error
 
 
-def _arguments(task: TrainingTask, folder: Path, epochs: int) -> dict[str, Any]:
+def _arguments(task: TrainingTask, folder: Path, epochs: int, batch: int) -> dict[str, Any]:
     """Return the library's arguments: the recipe's own, over which stands what the method needs."""
     schedule = task.schedule
     adaptive = schedule.optimizer != "SGD"
     start = task.start or model_source(task.architecture, folder)
+    if task.features is not None:
+        check_features(task.features, start)
     pixels = task.images.table.size.astype(float).prod(axis=1)
     fits = float((3 * pixels.clip(max=task.architecture.imgsz**2)).sum()) < _CACHE_LIMIT
+    devices = dict.fromkeys(task.setting.ranks or (task.setting.device,))
     ours = {
         "task": "detect",
         "mode": "train",
         "model": str(start),
         "data": "da_kd",
         "epochs": epochs,
-        "batch": schedule.batch,
-        "nbs": schedule.batch,  # one optimiser step a batch; the default of 64 leaves small sets with too few
+        "distill_model": str(task.features) if task.features else None,
+        "nbs": batch,  # one optimiser step a batch; the default of 64 leaves small sets with too few
         "imgsz": task.architecture.imgsz,
         "optimizer": schedule.optimizer,
         "lr0": schedule.lr,
         "freeze": schedule.freeze or None,
         "seed": task.setting.seed,
         "deterministic": True,
-        "device": task.setting.device.removeprefix("cuda:"),
+        "device": ",".join(device.removeprefix("cuda:") for device in devices),
         "workers": task.setting.workers,
         # The plain switch would download a model to check itself with; bf16 needs no check.
         "amp": "bf16" if task.setting.device.startswith("cuda") else False,
         "cache": "ram" if fits else False,
         "plots": False,
-        "val": False,
+        "val": task.score is not None,
+        "patience": schedule.patience or 0,
         "save": True,
         "verbose": False,
         "exist_ok": True,
@@ -217,67 +290,14 @@ def _arguments(task: TrainingTask, folder: Path, epochs: int) -> dict[str, Any]:
         "warmup_epochs": min(3.0, epochs * 0.1),
         "warmup_bias_lr": 0.0 if adaptive else 0.1,
     }
-    return {**defaults, **schedule.args, **ours}
-
-
-class _Sittings:
-    """Remembers over interruptions how often and for how long a training ran."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = folder / "sittings.json"
-        self._began = time.time()
-        self._known: list[dict[str, float]] = json.loads(self._file.read_text()) if self._file.exists() else []
-
-    def take_up(self) -> int:
-        """Return how many epochs are safely done, and note that a new sitting begins after them."""
-        done = self._epochs_saved()
-        curves = [record for record in _read_curves(self._folder) if record["epoch"] <= done]
-        (self._folder / "curves.jsonl").write_text("".join(json.dumps(record) + "\n" for record in curves))
-        if self._known:
-            last = self._known[-1]
-            saved = self._folder / "resume.pt"
-            last["ended"] = saved.stat().st_mtime if saved.exists() else last["began"]
-        self._known.append({"after": done, "began": self._began})
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._known))
-        os.replace(temporary, self._file)
-        return done
-
-    def _epochs_saved(self) -> int:
-        if not (self._folder / "resume.pt").exists():
-            return 0
-        settle_ultralytics()
-        from ultralytics.nn.tasks import torch_safe_load
-
-        checkpoint, _ = torch_safe_load(str(self._folder / "resume.pt"))
-        return int(checkpoint["epoch"]) + 1
-
-    def seconds(self) -> float:
-        """Return the time all sittings took together, up to now."""
-        earlier = sum(max(0.0, sitting.get("ended", 0) - sitting["began"]) for sitting in self._known[:-1])
-        return round(earlier + time.time() - self._began, 2)
-
-    @property
-    def resumed_from(self) -> tuple[int, ...]:
-        """The epochs after which the training was taken up again."""
-        return tuple(int(sitting["after"]) for sitting in self._known[1:])
-
-
-def _read_curves(folder: Path) -> list[dict[str, float]]:
-    """Return the records written so far; a line that a kill left half-written is left out."""
-    path = folder / "curves.jsonl"
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+    return {**defaults, **PRESETS[schedule.augment], **schedule.args, **ours}
 
 
 def _tidy(folder: Path) -> None:
     """Remove what only an interrupted training needs."""
+    keep_logs(folder / "ultralytics", folder)
     shutil.rmtree(folder / "ultralytics", ignore_errors=True)
-    for name in ("resume.pt", "resume.pt.tmp", "sittings.json", "curves.jsonl", "architecture.yaml"):
+    forget_labels(folder)
+    forget_ranks(folder)
+    for name in ("resume.pt", "resume.pt.tmp", "sittings.json", "curves.jsonl", "architecture.yaml", "best.pt"):
         (folder / name).unlink(missing_ok=True)

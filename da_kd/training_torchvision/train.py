@@ -98,7 +98,7 @@ def train_torchvision(task: TrainingTask, folder: Path, job: Job) -> TrainingRes
 def _begin(task: TrainingTask) -> _Course:
     """Return a training before its first step."""
     schedule = task.schedule
-    per_epoch = math.ceil(len(task.images) / schedule.batch)
+    per_epoch = math.ceil(len(task.images) / schedule.planned_batch)
     epochs = schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))
     torch.manual_seed(task.setting.seed)
     architecture = task.architecture
@@ -179,7 +179,7 @@ def _run(course: _Course, task: TrainingTask, folder: Path, job: Job) -> None:
         samples.epoch = epoch
         torch.manual_seed(task.setting.seed * 1_000_003 + epoch)  # the order, and the detector's own draws
         loader = DataLoader(
-            samples, task.schedule.batch, shuffle=True, num_workers=task.setting.workers, collate_fn=collate
+            samples, task.schedule.planned_batch, shuffle=True, num_workers=task.setting.workers, collate_fn=collate
         )
         losses = _epoch(course, loader, task.setting.device, job)
         if not all(math.isfinite(value) for value in losses.values()):

@@ -105,6 +105,13 @@ class Builder:
             raise WeightsError(f"{place}: expected a file at {path}; there is none. Put it there.")
         return path, {place: hash_file(path)}
 
+    def weights(self, teacher: Teacher) -> tuple[Path, dict[str, Any]]:
+        """Return the weights a teacher answers with on the target, and what decides them."""
+        step = f"adapt:{teacher.name}"
+        return (
+            (self.made(step, "weights.pt"), {step: self.print_of(step)}) if step in self.steps else self.origin(teacher)
+        )
+
     def teacher(self, teacher: Teacher, *, at_home: bool = False) -> tuple[Model, dict[str, Any]]:
         """Return a teacher's model and what decides its answers; ``at_home``, before it was adapted to the target."""
         if teacher.name.startswith(STUDENT) and teacher.weights in self.steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from da_kd.data import ImageSet, nested_fraction
 from da_kd.data import fingerprint as hash_images
@@ -42,7 +43,10 @@ def add_distill(builder: Builder, this: Round) -> None:
         "review": builder.print_of(review),
         "seed": recipe.seed,
     }
-    parts.pop("distill.refresh", None)  # without it nothing is refreshed, as before there was such a key
+    for key in ("distill.refresh", "distill.features"):
+        parts.pop(key, None)  # without it a student is as it was before there was such a key
+    features, decided = _features(builder, config)
+    parts |= decided
     if config.refresh is not None:
         parts |= {"predict.floor": recipe.predict.floor, "fuse.iou": recipe.fuse.iou}
     if begin:
@@ -55,10 +59,31 @@ def add_distill(builder: Builder, this: Round) -> None:
         labels = _usable(target, read_table(builder.made(review, "labels.parquet")))
         refresh = _refresh(builder, this, config)
         setting = builder.setting()
-        distill.run(recipe.student, config, labels, start, setting, out, job, refresh, extras=extras, score=score)
+        distill.run(
+            recipe.student,
+            config,
+            labels,
+            start,
+            setting,
+            out,
+            job,
+            refresh,
+            extras=extras,
+            score=score,
+            features=features,
+        )
 
     units = training_units(recipe.student, config, target, sum(rates.values()))
     builder.add(this.name("student"), "distill", parts, units, work)
+
+
+def _features(builder: Builder, config: Distill) -> tuple[Path | None, dict[str, Any]]:
+    """Return the weights of the teacher whose features are imitated, if any are, and what decides them."""
+    for teacher in builder.recipe.teachers:
+        if teacher.name == config.features:
+            path, decided = builder.weights(teacher)
+            return path, {f"distill.features.{key}": value for key, value in decided.items()}
+    return None, {}
 
 
 def _refresh(builder: Builder, this: Round, config: Distill) -> Refresh | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from da_kd.data import ImageSet
 from da_kd.events import Job
-from da_kd.recipe import Distill, Student
-from da_kd.training import Setting, Signals, TrainingTask, train
+from da_kd.recipe import Distill, Fuse, Predict, Student
+from da_kd.stages.distill.relabel import Relabel
+from da_kd.stages.fuse.thresholds import Cuts
+from da_kd.training import Extra, Refresh, Score, Setting, Signals, TrainingTask, mixed, train
 
 
 def run(
@@ -18,6 +21,11 @@ def run(
     setting: Setting,
     out: Path,
     job: Job,
+    refresh: Refresh | None = None,
+    *,
+    extras: Sequence[Extra] = (),
+    score: Score | None = None,
+    features: Path | None = None,
 ) -> None:
     """Train the student and write its ``weights.pt`` into ``out``.
 
@@ -30,13 +38,52 @@ def run(
         setting: seed, device and workers.
         out: the output folder.
         job: where progress goes.
+        refresh: how labels are made anew as the student learns (see :func:`refresh_of`), if they are.
+        extras: labelled images to mix in.
+        score: what scores the epochs, where the configuration asks for it.
+        features: weights of the teacher whose features are imitated, where the configuration asks for it.
     """
-    signals = Signals(
+    images, shares = mixed(labels, extras) if extras else (labels, ())
+    task = TrainingTask(
+        "student",
+        student,
+        start,
+        config,
+        images,
+        setting,
+        signals_of(config),
+        shares,
+        refresh=refresh,
+        score=score,
+        features=features,
+    )
+    result = train(task, out, job)
+    told = {"source": "source images", "target_labelled": "labelled target images"}
+    more = "".join(f", {share.count} of them {told[share.name]}" for share in shares)
+    boxes = "boxes" if shares else "pseudo labels"
+    job.note(f"The student learned from {result.images} images{more}, {result.boxes} {boxes}, {result.steps} steps.")
+
+
+def signals_of(config: Distill) -> Signals:
+    """Return how a recipe treats doubtful labels."""
+    return Signals(
         weight=config.weight,
         uncertain=config.uncertain,
         unsearched=config.unsearched,
         oversample=config.oversample,
     )
-    task = TrainingTask("student", student, start, config, labels, setting, signals)
-    result = train(task, out, job)
-    job.note(f"The student learned from {result.images} images, {result.boxes} pseudo labels, {result.steps} steps.")
+
+
+def refresh_of(config: Distill, fuse: Fuse, cuts: Cuts, predict: Predict) -> Refresh | None:
+    """Return how a student's labels are made anew while it learns, None where the recipe does not ask for it.
+
+    Args:
+        config: the schedule.
+        fuse: how teachers are merged; fixed labels and student are, by the same overlap.
+        cuts: the thresholds that turn scores into states.
+        predict: how the student is asked.
+    """
+    if config.refresh is None:
+        return None
+    rule = Relabel(config.refresh, cuts, fuse.iou)
+    return Refresh(config.refresh.every, config.refresh.start, predict.floor, predict.batch, rule)

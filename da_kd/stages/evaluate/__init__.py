@@ -11,12 +11,11 @@ from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary
 from da_kd.events import Job
 from da_kd.recipe import Evaluate
 from da_kd.stages.evaluate.metrics import Metrics, score_tables, undefined
+from da_kd.stages.evaluate.scoring import FLOOR, Scorer
 from da_kd.stages.fuse.classes import class_map
 from da_kd.store import write_json
 from da_kd.teachers import Teacher
 from da_kd.teachers.batches import predict_images
-
-FLOOR = 0.001  # lowest score that counts; AP wants the whole precision-recall curve
 
 
 def run(
@@ -84,4 +83,4 @@ def _figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-__all__ = ["Metrics", "run", "translate"]
+__all__ = ["FLOOR", "Metrics", "Scorer", "run", "translate"]

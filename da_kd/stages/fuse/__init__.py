@@ -19,10 +19,10 @@ from da_kd.stages.fuse.guard import Home, guard, read_verdict
 from da_kd.stages.fuse.measure import calibrate, choose
 from da_kd.stages.fuse.merged import Fused, labels_of, merge_all
 from da_kd.stages.fuse.sample import Sample
-from da_kd.stages.fuse.thresholds import Int8, fixed, thresholds
+from da_kd.stages.fuse.thresholds import Cuts, Int8, fixed, thresholds
 from da_kd.store import write_json
 
-__all__ = ["Sample", "fuse", "read_verdict", "run", "states", "thresholds"]
+__all__ = ["Sample", "fuse", "read_cuts", "read_verdict", "run", "states", "thresholds"]
 
 
 def run(
@@ -102,6 +102,11 @@ def fuse(
 def states(boxes: Detections, config: Fuse) -> Int8:
     """Return the (N,) int8 state of every box: kept at or above ``keep``, dropped below ``drop``, else uncertain."""
     return fixed(config, boxes.vocabulary).states(boxes.score, boxes.label)
+
+
+def read_cuts(out: Path, vocabulary: Vocabulary) -> Cuts:
+    """Return the thresholds that *fuse* used."""
+    return Cuts.from_json(json.loads((out / "thresholds.json").read_text(encoding="utf-8"))["classes"], vocabulary)
 
 
 def labels_used(out: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ Pure numbers; must not know how boxes were merged, nor which file anything is wr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,16 @@ class Cuts:
         """Return the thresholds as a JSON object, by class name."""
         columns = zip(vocabulary, self.keep, self.drop, self.computed, strict=True)
         return {name: {"keep": keep, "drop": drop, "computed": own} for name, keep, drop, own in columns}
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any], vocabulary: Vocabulary) -> Cuts:
+        """Return the thresholds that :meth:`as_json` told of."""
+        keep, drop, own = (tuple(tree[name][key] for name in vocabulary) for key in ("keep", "drop", "computed"))
+        return cls(keep, drop, own, {})
+
+    def at_least(self, score: float) -> Cuts:
+        """Return the thresholds with nothing kept that scores below ``score``."""
+        return replace(self, keep=tuple(max(cut, score) for cut in self.keep))
 
 
 def thresholds(given: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, float]:

@@ -29,6 +29,7 @@ _COLOURS = {
     "--paper": "rgba(0, 0, 0, 0)",
 }
 _ON_RAISED = "#eceff2"
+_LEGEND = 44  # pixels of a legend of up to two lines
 _HEAD = 34  # pixels above a chart for whatever stands there in place of the page's heading
 
 
@@ -39,9 +40,10 @@ def as_plotly(figure: Figure | None) -> Any:
     import plotly.graph_objects as go
 
     layout = _coloured(figure["layout"])
-    layout["margin"] = {**layout["margin"], "t": layout["margin"].get("t", 0) + _HEAD}
+    head = _HEAD + (_LEGEND if "legend" in layout else 0)
+    layout["margin"] = {**layout["margin"], "t": layout["margin"].get("t", 0) + head}
     if "height" in layout:
-        layout["height"] += _HEAD
+        layout["height"] += head
     if "legend" in layout:
         layout["legend"] = {**layout["legend"], "x": 1, "xanchor": "right"}
     layout["hoverlabel"] = {"bgcolor": _COLOURS["--raised"], "font": {"color": _ON_RAISED}}

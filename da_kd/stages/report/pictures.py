@@ -6,6 +6,7 @@ Knows images and boxes; must not know HTML. A picture is a data URI, so that the
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -225,6 +226,7 @@ def _draw_label(pen: ImageDraw.ImageDraw, corners: list[float], colour: str, tex
     pen.text((at_x + 2 - left, at_y + 2 - top), text, font=font, fill=_ink_on(colour))
 
 
+@functools.cache
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     from PIL import ImageFont
 

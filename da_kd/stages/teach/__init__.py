@@ -7,7 +7,7 @@ from pathlib import Path
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.recipe import Architecture, Schedule
-from da_kd.training import Setting, TrainingTask, train
+from da_kd.training import Score, Setting, TrainingTask, train
 
 
 def run(
@@ -19,6 +19,7 @@ def run(
     setting: Setting,
     out: Path,
     job: Job,
+    score: Score | None = None,
 ) -> None:
     """Train one teacher on the source and write its ``weights.pt`` into ``out``.
 
@@ -31,8 +32,9 @@ def run(
         setting: what all trainings share.
         out: the output folder.
         job: where progress goes.
+        score: what scores the epochs, where the schedule asks for it.
     """
-    task = TrainingTask(name, architecture, None, schedule, source, setting)
+    task = TrainingTask(name, architecture, None, schedule, source, setting, score=score)
     if kind == "torchvision":
         from da_kd.training_torchvision import train_torchvision
 

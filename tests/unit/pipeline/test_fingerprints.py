@@ -132,6 +132,14 @@ def test_labels_made_anew_decide_a_student_and_a_recipe_without_them_is_as_befor
     assert why_again(asked["student"], before(plain)).startswith("distill.refresh.every: absent -> 3")
 
 
+def test_a_teacher_whose_features_are_imitated_decides_a_student(recipe, steps):
+    plain, asked = steps(recipe()), steps(recipe("distill.features=own"))
+    assert {name for name in ALL if prints(plain)[name] != prints(asked)[name]} == STUDENT
+    parts = asked["student"].output.parts
+    assert parts["distill.features.teach:own"] == prints(asked)["teach:own"]
+    assert "distill.features" not in plain["student"].output.parts
+
+
 @pytest.mark.parametrize(
     "change",
     ["device=auto", "workers=3", "predict.batch=2", "predict.max_bad=1", "evaluate.batch=2", "report.images=0"],

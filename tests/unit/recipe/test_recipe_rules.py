@@ -66,6 +66,20 @@ def test_a_teacher_without_weights_needs_a_schedule(problems, small):
     assert parse_recipe(small, ["teach.steps=3"]).teach.steps == 3
 
 
+def test_features_are_those_of_a_teacher_that_has_some(problems, small):
+    (line,) = problems("distill.features=nobody")
+    assert line.startswith("distill.features: expected the name of a teacher ['big', 'own']; found 'nobody'")
+    (line,) = problems("distill.features=big", "teachers.big.kind=onnx")
+    assert line.startswith("distill.features: needs a teacher of kind 'ultralytics'; 'big' is of kind 'onnx'")
+    (line,) = problems("distill.args.distill_model=x.pt")
+    assert "'distill_model' cannot be passed on: it is the key 'features' of distill" in line
+
+
+def test_several_gpus_are_a_text_or_a_list(small):
+    assert parse_recipe(small, ["device=cuda:0,1"]).device == "cuda:0,1"
+    assert parse_recipe({**small, "device": ["cuda:0", "cuda:3"]}).device == "cuda:0,3"
+
+
 def test_starting_from_the_source_needs_it(problems, small):
     small["teachers"].pop()
     (line,) = problems("distill.init=source", tree=without(small, "data.source"))
@@ -104,7 +118,10 @@ def test_one_threshold_stands_for_all_and_one_split_for_a_list(small):
         ("classes=RBC", "classes: expected a list, as in [a, b]; found the text 'RBC'"),
         ("classes=[]", "classes: expected at least 1 item(s); found a list"),
         ("data=3", "data: expected keys and values below it; found the number 3"),
-        ("device=gpu", "device: expected a text that matches ^(auto|cpu|cuda(:\\d+)?|mps)$; found the text 'gpu'"),
+        (
+            "device=gpu",
+            r"device: expected a text that matches ^(auto|cpu|cuda(:\d+(,\d+)*)?|mps)$; found the text 'gpu'",
+        ),
         ("distill.lr=.inf", "distill.lr: expected a finite number; found the number inf"),
     ],
 )

@@ -13,7 +13,7 @@ from da_kd.teachers import Failure, adapter
 from da_kd.teachers.base import refuse_unknown
 from da_kd.teachers.batches import predict_images
 from da_kd.teachers.coco_file import CocoFileTeacher
-from da_kd.teachers.device import resolve_device
+from da_kd.teachers.device import resolve_device, resolve_devices
 from da_kd.teachers.ultralytics import UltralyticsTeacher
 
 
@@ -115,6 +115,19 @@ def test_a_device_that_is_not_there_is_refused():
     if not torch.backends.mps.is_available():
         with pytest.raises(SetupError, match="'mps'"):
             resolve_device("mps")
+
+
+def test_several_gpus_are_found_one_by_one(monkeypatch):
+    torch = pytest.importorskip("torch")
+    assert resolve_devices("cpu") == ("cpu",)
+    with pytest.raises(SetupError, match="found 'cuda:0,99', and"):
+        resolve_devices("cuda:0,99")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert resolve_devices("cuda:2,0") == ("cuda:2", "cuda:0")
+    assert resolve_device("cuda:2,0") == "cuda:2"
+    with pytest.raises(SetupError, match="found one twice in 'cuda:1,1'"):
+        resolve_devices("cuda:1,1")
 
 
 def test_the_cpu_needs_no_torch():

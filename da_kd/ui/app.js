@@ -1,0 +1,45 @@
+// The page remembers its tab and its run in its address, so that a reload shows the same; arrow keys turn pictures.
+(() => {
+  "use strict";
+  const tabs = () => [...document.querySelectorAll('#pages [role="tab"]')];
+  const shown = () => tabs().find((tab) => tab.getAttribute("aria-selected") === "true");
+
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest?.('#pages [role="tab"]');
+    if (tab) history.replaceState(null, "", location.pathname + location.search + "#" + encodeURIComponent(tab.textContent.trim().toLowerCase()));
+  });
+
+  window.daKdRemember = (run) => {
+    const search = run ? "?run=" + encodeURIComponent(run) : "";
+    history.replaceState(null, "", location.pathname + search + location.hash);
+  };
+
+  window.daKdSave = (text, name) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/yaml" }));
+    link.download = (name || "recipe") + ".yaml";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  if (wanted) {
+    let tries = 0;
+    const open = setInterval(() => {
+      const tab = tabs().find((one) => one.textContent.trim().toLowerCase() === wanted);
+      if (tab) tab.click();
+      if (tab || ++tries > 100) clearInterval(open);
+    }, 50);
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.target.closest?.("input, textarea, select, [role='tab'], [role='slider'], [contenteditable='true']")) return;
+    const id = { ArrowLeft: "compare-previous", ArrowRight: "compare-next" }[event.key];
+    const button = id && document.getElementById(id);
+    if (button && button.offsetParent !== null) {
+      event.preventDefault();
+      button.click();
+    }
+  });
+})();

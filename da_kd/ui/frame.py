@@ -1,0 +1,98 @@
+"""What all pages share: the chosen run, which page is open, and how a page is filled and how it says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from da_kd.errors import DaKdError, RecipeError
+from da_kd.ui import markup
+from da_kd.ui.settings import Settings
+
+Fill = Callable[..., dict[Any, Any]]
+HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SHOWN: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+
+
+@dataclass
+class Frame:
+    """The frame around the pages.
+
+    Attributes:
+        settings: what the operator decided.
+        run: the name of the chosen run.
+        active: the key of the page that is open.
+        stamp: changes when the chosen run got on.
+        listed: changes when the list of runs, or the state of one, did.
+    """
+
+    settings: Settings
+    run: gr.Dropdown
+    active: gr.State
+    stamp: gr.State
+    listed: gr.State
+
+    def fills(
+        self,
+        tab: gr.Tab,
+        key: str,
+        place: gr.HTML,
+        fill: Fill,
+        outputs: Sequence[Any],
+        version: Callable[[Any], str] | None = None,
+    ) -> None:
+        """Fill a page by ``fill(run)`` when it is opened, another run is chosen, or the run got on.
+
+        Args:
+            tab: the page.
+            key: what it is called.
+            place: where a message about what is wrong with it goes.
+            fill: returns new values by component; those it leaves out stay.
+            outputs: the components it may set.
+            version: for a page that people change things on: what of a run it shows; while that is the same, the page
+                stays as they left it.
+        """
+        seen = gr.State("")
+
+        def shown(run: Any, before: Any) -> dict[Any, Any]:
+            now = f"{run} {version(run)}" if version is not None and run else ""
+            return {place: gr.skip()} if now and now == before else {seen: now, **fill(run)}
+
+        safe = guarded(shown, place)
+
+        def opened(run: Any, before: Any) -> dict[Any, Any]:
+            return {self.active: key, **safe(run, before)}
+
+        def changed(active: Any, run: Any, before: Any) -> dict[Any, Any]:
+            return safe(run, before) if active == key else {place: gr.skip()}
+
+        everything = [place, seen, *outputs]
+        tab.select(opened, [self.run, seen], [self.active, *everything], **HIDDEN)
+        for change in (self.run.change, self.stamp.change, self.listed.change):
+            change(changed, [self.active, self.run, seen], everything, **HIDDEN)
+
+
+def guarded(act: Fill, place: gr.HTML) -> Fill:
+    """Return a handler that tells at ``place`` what is wrong, instead of failing."""
+
+    def safe(*given: Any) -> dict[Any, Any]:
+        try:
+            return {place: "", **act(*given)}
+        except (DaKdError, OSError) as error:
+            return {place: markup.error(words_of(error))}
+
+    return safe
+
+
+def words_of(error: Exception) -> str:
+    """Return an error as a sentence, mistakes of a recipe one a line."""
+    if isinstance(error, RecipeError):
+        return "\n".join([f"The recipe has {len(error.problems)} mistake(s):", *error.problems])
+    if isinstance(error, OSError) and not isinstance(error, DaKdError):
+        return (
+            f"The system refuses ({error.strerror or error}). Free some space or see the folder's rights, then go on."
+        )
+    return str(error)

@@ -1,0 +1,252 @@
+"""Page 7, Compare: two models side by side, image by image, the most telling first."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from da_kd.data import read_image
+from da_kd.errors import DaKdError
+from da_kd.stages.report import words
+from da_kd.stages.report.pictures import SHOWN_SCORE, colours
+from da_kd.ui import markup
+from da_kd.ui.access import existing_run, number, one_of
+from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.pages import own
+from da_kd.ui.queries import comparing, drawing
+from da_kd.ui.queries.comparing import EVERY_CLASS, ORDERS, SIZES, Pair, Side, View
+
+KEY, TITLE = "compare", "Compare"
+_THUMBS = 12
+_THUMB = (168, 168)  # pixels
+_MANY = 1_000_000
+_SLIDER, _PANES = "slider", "side by side"
+
+Update = dict[Any, Any]
+
+
+def build(frame: Frame, tab: gr.Tab) -> None:
+    """Lay the page out and wire it."""
+    _Page(frame).wire(tab)
+
+
+class _Page:
+    """The page's components, and what they do. ``given`` is what the pictures depend on: models, order and view."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        gr.HTML(markup.title("Compare", "Any two models on the same test images. The keys ← and → turn the pictures."))
+        self.problem = gr.HTML(elem_id="compare-problem")
+        self.none = gr.HTML()
+        with gr.Column(visible=False) as self.body:
+            self._lay_out_choice()
+            self._lay_out_picture()
+            self._lay_out_images()
+            self.table = gr.HTML(elem_id="matches")
+            self.offer, self.offered = own.build(frame)
+        self.at, self.page = gr.State(0), gr.State(0)
+        self.given = [self.left, self.right, self.by, self.label, self.size, self.score]
+        self.shown = [self.slider, self.panes, self.where, self.told, self.table]
+
+    def _lay_out_choice(self) -> None:
+        with gr.Row():
+            self.left = gr.Dropdown([], label="Left model", elem_id="compare-left", min_width=220)
+            self.right = gr.Dropdown([], label="Right model", elem_id="compare-right", min_width=220)
+            orders = [(words_, key) for key, words_ in ORDERS.items()]
+            self.by = gr.Dropdown(orders, value="differ", label="Show first", elem_id="compare-by", min_width=180)
+        with gr.Row():
+            self.label = gr.Dropdown([EVERY_CLASS], value=EVERY_CLASS, label="Class", min_width=140)
+            sizes = [(words_, key) for key, words_ in SIZES.items()]
+            self.size = gr.Dropdown(sizes, value="all", label="Object size", min_width=140)
+            self.score = gr.Slider(0, 1, SHOWN_SCORE, step=0.05, label="Boxes from (score)", min_width=220)
+            self.how = gr.Radio([_SLIDER, _PANES], value=_SLIDER, label="View", min_width=180, elem_id="compare-view")
+
+    def _lay_out_picture(self) -> None:
+        self.key = gr.HTML()
+        with gr.Row():
+            self.back = gr.Button("← Previous", elem_id="compare-previous", size="sm", scale=0, min_width=120)
+            self.on = gr.Button("Next →", elem_id="compare-next", size="sm", scale=0, min_width=120)
+            self.where = gr.HTML(elem_id="compare-where")
+        self.slider = gr.ImageSlider(label="Left | right", elem_id="compare-slider", max_height=640, interactive=False)
+        self.panes = gr.HTML(elem_id="compare-panes")
+        self.told = gr.HTML(elem_id="compare-told")
+
+    def _lay_out_images(self) -> None:
+        gr.HTML(markup.section("Images", "Choose one; the pages hold twelve each."))
+        self.thumbs = gr.Gallery(
+            columns=6, rows=2, height="auto", show_label=False, allow_preview=False, elem_id="compare-thumbs"
+        )
+        with gr.Row():
+            self.earlier = gr.Button("Previous page", size="sm", scale=0, min_width=140)
+            self.later = gr.Button("Next page", size="sm", scale=0, min_width=140)
+            self.pages = gr.HTML(elem_id="compare-pages")
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Say what happens when."""
+        overview = [self.problem, self.thumbs, self.pages, self.page]
+        everything = [*overview, self.key, self.label, self.at, *self.shown]
+        self.frame.fills(
+            tab,
+            KEY,
+            self.problem,
+            self.fill,
+            [self.none, self.body, self.left, self.right, *self.offered],
+            self._version,
+        )
+        begin = {"fn": guarded(self.begin, self.problem), "inputs": [*self.given, self.how], "outputs": everything}
+        for control in (self.left, self.right):
+            control.change(**begin, trigger_mode="always_last", **SHOWN)
+        for control in (self.by, self.label, self.size, self.score, self.how):
+            control.input(**begin, trigger_mode="always_last", **HIDDEN)
+        turned = [self.problem, self.at, *self.shown]
+        for button, step in ((self.back, -1), (self.on, 1)):
+            act = guarded(lambda *asked, step=step: self.turn(step, *asked), self.problem)
+            button.click(act, [*self.given, self.how, self.at], turned, **HIDDEN)
+        for button, step in ((self.earlier, -1), (self.later, 1)):
+            act = guarded(lambda *asked, step=step: self.leaf(step, *asked), self.problem)
+            button.click(act, [*self.given, self.page], overview, **HIDDEN)
+
+        def chosen(event: gr.SelectData, *asked: Any) -> Update:
+            return guarded(lambda *_: self.choose(event.index, *asked), self.problem)()
+
+        self.thumbs.select(chosen, [*self.given, self.how, self.page], turned, **HIDDEN)
+
+    def fill(self, name: Any) -> Update:
+        """Offer the models that were scored, those of the chosen run first."""
+        found = comparing.models(self.frame.settings.workspace)
+        if not found:
+            todo = "Run one with an 'evaluate' section; two models of it can be compared as soon as they are scored."
+            nothing = markup.empty("No model has been scored on test images yet.", todo)
+            return {self.none: nothing, self.body: gr.Column(visible=False)}
+        first, second = _best([called for called, (run, _) in found.items() if run == name] or list(found))
+        return {
+            self.none: "",
+            self.body: gr.Column(visible=True),
+            self.left: gr.Dropdown(choices=list(found), value=first),
+            self.right: gr.Dropdown(choices=list(found), value=second),
+            **self.offer(),
+        }
+
+    def _version(self, name: Any) -> str:
+        return " ".join(comparing.models(self.frame.settings.workspace))
+
+    def begin(self, *asked: Any) -> Update:
+        """Show the first image of another choice."""
+        *given, form = asked
+        if not given[0] or not given[1]:
+            return {}
+        pair, view, ranked = self._read(*given)
+        return {
+            self.key: markup.legend(colours(pair.classes)),
+            self.label: gr.Dropdown(choices=[EVERY_CLASS, *pair.classes], value=view.label),
+            self.at: 0,
+            **self._picture(pair, view, ranked, 0, form, given),
+            **self._overview(pair, view, ranked, 0),
+        }
+
+    def turn(self, step: int, *asked: Any) -> Update:
+        """Show the image so many further on."""
+        *given, form, now = asked
+        pair, view, ranked = self._read(*given)
+        after = int(max(0, min(number(now, 0, _MANY, "Image") + step, len(ranked) - 1)))
+        return {self.at: after, **self._picture(pair, view, ranked, after, form, given)}
+
+    def leaf(self, step: int, *asked: Any) -> Update:
+        """Show the page of small images so many further on."""
+        *given, now = asked
+        pair, view, ranked = self._read(*given)
+        last = max(0, (len(ranked) - 1) // _THUMBS)
+        return self._overview(pair, view, ranked, int(max(0, min(number(now, 0, _MANY, "Page") + step, last))))
+
+    def choose(self, place: Any, *asked: Any) -> Update:
+        """Show the image that was chosen among the small ones."""
+        *given, form, page = asked
+        first = int(number(page, 0, _MANY, "Page")) * _THUMBS
+        return self.turn(0, *given, form, first + int(number(place, 0, _THUMBS, "Image")))
+
+    def _read(self, *given: Any) -> tuple[Pair, View, np.ndarray]:
+        """Return the pair, the view and the order that the page asks for, all of it checked."""
+        first, second, order, name, wide, least = given
+        found = comparing.models(self.frame.settings.workspace)
+        sides = [found[one_of(called, found, "Model")] for called in (first, second)]
+        runs = [(existing_run(self.frame.settings, run), row) for run, row in sides]
+        pair = comparing.open_pair(runs[0], runs[1])
+        label = name if isinstance(name, str) and name in pair.classes else EVERY_CLASS
+        view = View(round(number(least, 0, 1, "Score"), 2), label, one_of(wide, SIZES, "Size"))
+        return pair, view, comparing.order(pair, view, one_of(order, ORDERS, "Show first"))
+
+    def _picture(self, pair: Pair, view: View, ranked: Any, index: int, form: Any, given: Any) -> Update:
+        if not len(ranked):
+            nothing = markup.empty("No image fits.", "Choose another order, class or size, or a lower score.")
+            hidden = gr.ImageSlider(None, visible=False)
+            return {self.slider: hidden, self.panes: nothing, self.where: "", self.told: "", self.table: ""}
+        row = int(ranked[min(index, len(ranked) - 1)])
+        sides, name = comparing.look(pair, row, view), pair.truth.key[row]
+        drawn = [drawing.large(pair.root / name, side.boxes, side.missed, pair.classes) for side in sides]
+        between = form != _PANES
+        share = words.percent(float(comparing.counts(pair, view).difference[row]))
+        line = f"{index + 1} of {len(ranked)}: <code>{escape(name)}</code>, difference {share}"
+        return {
+            self.slider: gr.ImageSlider((drawn[0], drawn[1]) if between else None, visible=between),
+            self.panes: "" if between else _panes(drawn, sides, given),
+            self.where: f'<p class="how">{line}</p>',
+            self.told: _told(sides, given),
+            self.table: _matches(sides),
+        }
+
+    def _overview(self, pair: Pair, view: View, ranked: Any, page: int) -> Update:
+        known = comparing.counts(pair, view)
+        shown = ranked[page * _THUMBS :][:_THUMBS]
+        items = [(_thumb(pair, int(row)), words.percent(float(known.difference[row]))) for row in shown]
+        last = max(1, -(-len(ranked) // _THUMBS))
+        line = f"Page {page + 1} of {last}, {words.counted(len(ranked), 'image')}; the figure is the difference."
+        told = f'<p class="how">{line}</p>'
+        return {self.thumbs: gr.Gallery(items, selected_index=None), self.pages: told, self.page: page}
+
+
+def _best(names: list[str]) -> tuple[str, str]:
+    """Return the two models that tell most: the student's beginning, and the best student."""
+
+    def called(*ends: str) -> str | None:
+        return next((name for end in ends for name in names if name.endswith(f" / {end}")), None)
+
+    first = called("Source-only") or names[0]
+    return first, called("Student", "Fine-tuned") or names[-1]
+
+
+def _thumb(pair: Pair, row: int) -> Image.Image:
+    try:
+        made = Image.fromarray(read_image(pair.root / pair.truth.key[row]))
+    except DaKdError:
+        return Image.new("RGB", _THUMB, "#98a1ab")
+    made.thumbnail(_THUMB)
+    return made
+
+
+def _panes(drawn: list[Image.Image], sides: tuple[Side, Side], given: Any) -> str:
+    cells = "".join(
+        f"<figure><figcaption>{escape(str(name))}</figcaption><img src='{drawing.data_uri(picture)}' "
+        f'alt="{escape(f"{name}: {drawing.told(side.boxes)}")}"><p>{escape(side.in_words)}</p></figure>'
+        for name, picture, side in zip(given[:2], drawn, sides, strict=True)
+    )
+    return f'<div class="sides">{cells}</div>'
+
+
+def _told(sides: tuple[Side, Side], given: Any) -> str:
+    """Return what is to be seen in words, also for people who do not see it."""
+    lines = [
+        f"<b>{escape(str(name))}</b>: {escape(side.in_words)}" for name, side in zip(given[:2], sides, strict=True)
+    ]
+    return f'<p class="how" aria-live="polite">{" &nbsp;·&nbsp; ".join(lines)}. Dashed black and white: missed.</p>'
+
+
+def _matches(sides: tuple[Side, Side]) -> str:
+    rows = [[escape(name), left, right, escape(what)] for name, left, right, what in comparing.matches(sides)]
+    title = markup.section(
+        "Boxes of this image", "Boxes of both sides that are the same (IoU from 0.5) stand in one row."
+    )
+    return title + markup.table(["Class", "Left (score)", "Right (score)", "Is"], rows, numbers=(1, 2)) if rows else ""

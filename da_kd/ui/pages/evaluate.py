@@ -1,0 +1,143 @@
+"""Page 6, Evaluate: the ladder of models, by class, by size, by score; and the student as files for others."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from da_kd.errors import InputError
+from da_kd.stages.report import charts, words
+from da_kd.stages.report.facts import ReportFacts, in_order, name_of
+from da_kd.stages.report.figures import as_plotly
+from da_kd.ui import markup, processes
+from da_kd.ui.access import existing_run, one_of
+from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.queries.facts import facts_of
+from da_kd.ui.queries.runs import outputs, shown_of
+from da_kd.ui.queries.scores import precision_recall
+from da_kd.ui.queries.sets import recipe_of
+
+KEY, TITLE = "evaluate", "Evaluate"
+_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+_FORMATS = ("onnx", "torchscript", "openvino")
+
+
+def build(frame: Frame, tab: gr.Tab) -> None:
+    """Lay the page out and wire it."""
+    gr.HTML(markup.title("Evaluate", "Every model of the run on the same labelled images of the new domain."))
+    problem = gr.HTML()
+    head = gr.HTML(elem_id="ladder-head")
+    with gr.Row():
+        ladder = gr.Plot(label="AP and AP50 of every model (0 to 1)", elem_id="ladder", visible=False)
+        classes = gr.Plot(label="AP by class (0 to 1)", visible=False)
+    rows = gr.HTML(elem_id="ladder-rows")
+    with gr.Row(visible=False) as curve_row:
+        which = gr.Dropdown([], label="Precision and recall of", scale=1, min_width=180, elem_id="pr-class")
+        curve = gr.Plot(label="Precision over recall at IoU 0.5 (0 to 1)", scale=3)
+    gr.HTML(markup.section("The student as files", "Weights as they are, or written for other programs and checked."))
+    files = gr.HTML(elem_id="files")
+    with gr.Row():
+        form = gr.Radio(list(_FORMATS), value="onnx", label="Format", scale=2)
+        export = gr.Button("Export", elem_classes="fit", size="md", scale=1)
+    line, said = gr.HTML(), gr.HTML()
+
+    def fill(name: Any) -> dict[Any, Any]:
+        if not name:
+            raise InputError("Choose a run above, or start one on page 1.")
+        run = existing_run(frame.settings, name)
+        facts = facts_of(run)
+        known = list(facts.classes)
+        scored = bool(facts.models)
+        return {
+            head: _head(facts),
+            ladder: gr.Plot(as_plotly(charts.ladder(facts)), visible=scored),
+            classes: gr.Plot(as_plotly(charts.per_class(facts)), visible=scored),
+            rows: _rows(facts),
+            curve_row: gr.Row(visible=scored),
+            which: gr.Dropdown(choices=known, value=known[0] if known else None),
+            files: _files(run.name, list(outputs(run))),
+            line: markup.command(_arguments(frame.settings.called(run.name), "onnx")),
+            said: markup.log(processes.log_of(run.folder, "export"), "Last export"),
+        }
+
+    def draw(name: Any, chosen: Any) -> dict[Any, Any]:
+        if not chosen:
+            return {}
+        run = existing_run(frame.settings, name)
+        label = one_of(chosen, recipe_of(run).classes, "Class")
+        return {curve: as_plotly(precision_recall(run, label))}
+
+    def write(name: Any, wanted: Any) -> dict[Any, Any]:
+        run = existing_run(frame.settings, name)
+        arguments = _arguments(frame.settings.called(run.name), one_of(wanted, _FORMATS, "Format"))
+        processes.start(run.folder, arguments, frame.settings.start, "export")
+        where = run.folder / "export"
+        return {said: markup.note(f"Writing to {where}; open this page again to see how it went.")}
+
+    def version(name: Any) -> str:
+        run = existing_run(frame.settings, name)
+        exported = len(processes.log_of(run.folder, "export"))
+        return f"{exported} {shown_of(run, 'evaluate', 'student', 'finetuned', 'oracle')}"
+
+    shown = [head, ladder, classes, rows, curve_row, which, files, line, said]
+    frame.fills(tab, KEY, problem, fill, shown, version)
+    which.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
+    frame.run.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
+    form.change(
+        lambda run, wanted: markup.command(_arguments(frame.settings.called(str(run)), str(wanted))),
+        [frame.run, form],
+        [line],
+        **HIDDEN,
+    )
+    export.click(guarded(write, said), [frame.run, form], [said], **SHOWN)
+
+
+def _head(facts: ReportFacts) -> str:
+    if not facts.models:
+        return markup.empty(
+            "No model of this run is scored yet.",
+            "The figures appear as soon as the stage 'evaluate' is done; it needs labelled images under data.test.",
+        )
+    tiles = [(tile.label, tile.value, tile.remark) for tile in words.tiles(facts)[:3]]
+    return f'<p class="headline">{escape(words.headline(facts))}</p>{markup.tiles(tiles)}'
+
+
+def _rows(facts: ReportFacts) -> str:
+    if not facts.models:
+        return ""
+    body = [
+        [escape(name_of(row)), *(_figure(facts, row, column) for column in _COLUMNS)] for row in in_order(facts.models)
+    ]
+    caption = (
+        "Average precision, 0 to 1. APs, APm, APl: objects under 32, from 32 to 96, and over 96 pixels a side. "
+        "Brackets: 95 % intervals where they were computed."
+    )
+    absent = "".join(
+        f"<li>{escape(name_of(row))}: {escape(reason)}</li>" for row, reason in facts.absent.items() if reason
+    )
+    missing = f'<ul class="absent">{absent}</ul>' if absent else ""
+    return markup.table(["Model", *_COLUMNS], body, range(1, len(_COLUMNS) + 1), caption) + missing
+
+
+def _figure(facts: ReportFacts, row: str, column: str) -> str:
+    """Return a figure, with its interval where one was computed."""
+    text = words.fraction(facts.figure(row, column))
+    between = (facts.models[row].get("intervals") or {}).get(column)
+    if not isinstance(between, list | tuple):
+        return text
+    low, high = between
+    return f"{text} <small>[{low:.3f}, {high:.3f}]</small>"
+
+
+def _files(run: str, done: list[str]) -> str:
+    trained = [step for step in ("student", "finetuned", "source_only", "oracle") if step in done]
+    if not trained:
+        return markup.empty("There is no student yet.", "It is there when the stage 'distill' is done.")
+    links = [markup.link(f"{name_of(step)}: weights (.pt)", f"run/{run}/weights/{step}", True) for step in trained]
+    return f'<p class="actions">{"".join(links)}</p>'
+
+
+def _arguments(run: str, form: str) -> list[str]:
+    return ["export", run, "--format", form]

@@ -1,0 +1,206 @@
+"""Page 4, Review: the pseudo labels in front of a person in FiftyOne, what is most worth a look, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from da_kd.errors import InputError
+from da_kd.pipeline import Run
+from da_kd.stages.report import words
+from da_kd.ui import markup, processes
+from da_kd.ui.access import existing_run
+from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.queries import drawing, reviewing
+from da_kd.ui.queries.reviewing import Session
+from da_kd.ui.queries.runs import outputs, shown_of
+from da_kd.ui.queries.sets import inputs_of, recipe_of
+
+KEY, TITLE = "review", "Review"
+_TICK = 2.0  # seconds between two looks at FiftyOne's process
+_FIRST = 6  # images of the queue that are shown
+_DECISIONS = ("accepted", "rejected", "relabelled", "moved", "added", "complete")
+
+
+def build(frame: Frame, tab: gr.Tab) -> None:
+    """Lay the page out and wire it."""
+    gr.HTML(markup.title("Review", "A person corrects what is worth most, in FiftyOne. Every click there is kept."))
+    problem = gr.HTML()
+    head = gr.HTML(elem_id="review-head")
+    with gr.Row():
+        ask = gr.Button("Let a person review", elem_id="ask-person", size="md", scale=0, min_width=190)
+        launch = gr.Button(
+            "Open FiftyOne", variant="primary", elem_id="open-fiftyone", size="md", scale=0, min_width=190
+        )
+        close = gr.Button("Close FiftyOne", size="md", scale=0, min_width=150)
+        back = gr.Button("Take it back and go on", elem_id="take-back", size="md", scale=0, min_width=210)
+    line, said = gr.HTML(), gr.HTML(elem_id="review-said")
+    place = gr.HTML(elem_id="fiftyone")
+    embed = gr.Checkbox(label="Show FiftyOne in this page", value=False)
+    inside = gr.HTML()
+    queue, measured = gr.HTML(elem_id="queue"), gr.HTML(elem_id="audit")
+    seen = gr.State("")
+
+    def fill(name: Any) -> dict[Any, Any]:
+        if not name:
+            raise InputError("Choose a run above, or start one on page 1.")
+        run = existing_run(frame.settings, name)
+        shown = {line: _lines(frame, run), place: _place(reviewing.session(run))}
+        if not run.exists or "fuse" not in outputs(run):
+            todo = "Make the labels on page 3 first, or wait for the run."
+            return {**shown, head: markup.empty("There is nothing to review yet.", todo), queue: "", measured: ""}
+        return {**shown, head: _head(run), queue: _queue(run), measured: _measured(reviewing.audit(run))}
+
+    def tick(active: Any, name: Any, wanted: Any, before: Any) -> dict[Any, Any]:
+        if active != KEY or not name:
+            return {seen: gr.skip()}
+        now = reviewing.session(existing_run(frame.settings, name))
+        stamp = f"{name} {now.state} {now.url} {bool(wanted)}"
+        if stamp == before:
+            return {seen: gr.skip()}
+        framed = (
+            f'<iframe class="frame" title="FiftyOne" src="{escape(now.url)}"></iframe>' if wanted and now.url else ""
+        )
+        return {seen: stamp, place: _place(now), inside: framed}
+
+    def version(name: Any) -> str:
+        return shown_of(existing_run(frame.settings, name), "fuse", "review")
+
+    frame.fills(tab, KEY, problem, fill, [head, line, place, queue, measured], version)
+    for button, act in ((launch, _open_app), (close, _close_app), (ask, _ask_person), (back, _take_back)):
+        button.click(guarded(lambda name, act=act: {said: act(frame, name)}, said), [frame.run], [said], **SHOWN)
+    gr.Timer(_TICK).tick(
+        guarded(tick, problem), [frame.active, frame.run, embed, seen], [problem, place, inside, seen], **HIDDEN
+    )
+
+
+def _open_app(frame: Frame, name: Any) -> str:
+    run = existing_run(frame.settings, name)
+    if "fuse" not in outputs(run):
+        raise InputError("There are no pseudo labels to review yet; make them on page 3.")
+    port = str(reviewing.free_port())
+    processes.start(
+        run.folder, ["review", frame.settings.called(run.name), "--port", port], frame.settings.start, "review"
+    )
+    return markup.note("FiftyOne starts; this takes about 20 seconds. The link appears below.")
+
+
+def _close_app(frame: Frame, name: Any) -> str:
+    last = processes.launched(existing_run(frame.settings, name).folder, "review")
+    if last is None or not last.alive:
+        raise InputError("FiftyOne is not open.")
+    processes.end(last, 20.0)
+    return markup.note("FiftyOne is closed. Everything that was clicked there is kept.")
+
+
+def _ask_person(frame: Frame, name: Any) -> str:
+    run = existing_run(frame.settings, name)
+    _refuse_busy(run)
+    processes.start(run.folder, _asking(frame, run), frame.settings.start)
+    return markup.note("The run pauses as soon as its labels lie ready; then open FiftyOne.")
+
+
+def _take_back(frame: Frame, name: Any) -> str:
+    run = existing_run(frame.settings, name)
+    _refuse_busy(run)
+    last = processes.launched(run.folder, "review")
+    if last is not None and last.alive:
+        processes.end(last, 20.0)
+    processes.start(run.folder, ["resume", frame.settings.called(run.name)], frame.settings.start)
+    return markup.fine("What was decided is taken back, and the run goes on.")
+
+
+def _refuse_busy(run: Run) -> None:
+    if processes.working(run):
+        raise InputError("This run is being worked on; wait for it, or press 'Stop' first.")
+
+
+def _asking(frame: Frame, run: Run) -> list[str]:
+    recipe = frame.settings.short(run.folder / "recipe.yaml")
+    return ["run", recipe, "--run", frame.settings.called(run.name), "--set", "review.mode=human"]
+
+
+def _lines(frame: Frame, run: Run) -> str:
+    called = frame.settings.called(run.name)
+    commands = {
+        "Let a person review": _asking(frame, run),
+        "Open FiftyOne": ["review", called],
+        "Take it back and go on": ["resume", called],
+    }
+    return "".join(markup.command(arguments, button) for button, arguments in commands.items())
+
+
+def _head(run: Run) -> str:
+    mode = recipe_of(run).review.mode
+    modes = {
+        "human": "This run pauses for a person: open FiftyOne, correct, then take it back.",
+        "auto": "A rule accepts labels in this run; a person can look, but nothing they do is taken. "
+        "'Let a person review' changes that.",
+        "skip": "This run goes on without review. 'Let a person review' changes that.",
+    }
+    known = reviewing.decided(run)
+    tiles = [
+        (name.capitalize(), words.count(int(known[name])), "boxes" if name != "complete" else "images")
+        for name in _DECISIONS
+        if isinstance(known.get(name), int)
+    ]
+    return markup.note(modes.get(mode, f"Review mode: {mode}.")) + markup.tiles(tiles)
+
+
+def _place(now: Session) -> str:
+    if now.state == "open":
+        tunnel = markup.typed(now.tunnel) if now.tunnel else ""
+        far = '<p class="how">From another machine, open this tunnel first, then the same link:</p>' if tunnel else ""
+        link = f'<a class="action" href="{escape(now.url)}" target="_blank" rel="noopener">Open FiftyOne</a>'
+        return f'<p class="actions">{link}</p>{far}{tunnel}'
+    if now.state == "starting":
+        return markup.note("FiftyOne is starting...") + markup.log(now.log)
+    failed = processes.last_error(now.log)
+    return markup.error(failed) + (markup.log(now.log) if failed else "")
+
+
+def _queue(run: Run) -> str:
+    table, found = reviewing.queue(run)
+    target, classes = inputs_of(run).get("target"), recipe_of(run).classes
+    doubtful = [int(index) for index in found.order if found.why[int(index)]]
+    title = markup.section(
+        "Most worth a look", "Where a correction changes most: the order in which FiftyOne shows images."
+    )
+    if not doubtful:
+        return title + markup.fine("Nothing is doubtful: every image is decided or sure.")
+    made = []
+    for index in doubtful[:_FIRST]:
+        unsure = table.at(index, (drawing.State.UNCERTAIN,))
+        source, alt, caption = drawing.labelled(target.path(index), table.at(index), unsure, classes)
+        made.append((source, alt, f"{caption}; {found.why[index]}"))
+    tiles = markup.tiles([("In the queue", words.count(len(doubtful)), f"of {words.count(len(table))} images")])
+    return title + tiles + f'<div class="threes">{markup.pictures(made)}</div>'
+
+
+def _measured(found: Mapping[str, Any]) -> str:
+    title = markup.section(
+        "What the audit measures", "A random sample of whole images, labelled completely; 95 % intervals."
+    )
+    if not found.get("classes"):
+        return title + markup.empty(
+            "No image has been audited yet.", "Set review.audit.images in the recipe to draw some."
+        )
+    rows = []
+    for name, one in {**found["classes"], "all classes": found["all"]}.items():
+        kept = one.get("as_kept") or {}
+        best = one.get("best_threshold") or {}
+        rows.append([escape(name), *(_between(kept.get(side)) for side in ("precision", "recall")), _between(best)])
+    said = f"{found.get('images_audited')} of {found.get('images')} images are audited."
+    return title + markup.table(["Class", "Precision", "Recall", "Best threshold (score)"], rows, (1, 2, 3), said)
+
+
+def _between(figure: Any) -> str:
+    """Return a figure with its interval."""
+    if not isinstance(figure, dict) or figure.get("value") is None:
+        return words.UNDEFINED
+    ends = [figure.get(end) for end in ("low", "high")]
+    around = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if all(isinstance(end, float) for end in ends) else ""
+    return f"{figure['value']:.2f}{around}"

@@ -1,0 +1,139 @@
+"""Page 5, Train: how the run gets on, with live curves; stop and go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from da_kd.errors import InputError
+from da_kd.pipeline import STAGES
+from da_kd.stages.report import charts, words
+from da_kd.stages.report.facts import in_order, name_of
+from da_kd.stages.report.figures import as_plotly, colour_of
+from da_kd.ui import markup, processes
+from da_kd.ui.access import existing_run, one_of
+from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.queries.facts import curves_of
+from da_kd.ui.queries.runs import Standing, outputs, standing
+from da_kd.ui.standing import amount, stages
+from da_kd.words import duration, rate, size
+
+KEY, TITLE = "train", "Train"
+_TICK = 2.0  # seconds between two looks at the curves
+_ALL = "report"
+_PLOTS = 6
+_LOSSES = {"box": "--line-1", "class": "--line-2", "distribution focal loss (DFL)": "--line-3"}
+
+
+def build(frame: Frame, tab: gr.Tab) -> None:
+    """Lay the page out and wire it."""
+    gr.HTML(markup.title("Train", "Distilling the student from pseudo labels, and fine-tuning it where labels are."))
+    problem = gr.HTML()
+    live = gr.HTML(elem_id="live")
+    with gr.Row():
+        until = gr.Dropdown(list(STAGES), value=_ALL, label="Go on until", elem_id="until", scale=2, min_width=200)
+        resume = gr.Button("Go on", variant="primary", elem_id="resume", elem_classes="fit", size="md", scale=1)
+        stop = gr.Button("Stop", elem_id="stop-training", elem_classes="fit", size="md", scale=1)
+    line, said = gr.HTML(), gr.HTML()
+    gr.HTML(markup.section("Losses by epoch", "Of every training; losses have no unit."))
+    gr.HTML(markup.legend({name: colour_of(line) for name, line in _LOSSES.items()}))
+    plots = []
+    with gr.Row(elem_classes="twos"):
+        for _ in range(_PLOTS):
+            plots.append(gr.Plot(visible=False, min_width=340))
+    none = gr.HTML()
+    log = gr.HTML()
+    seen = gr.State("")
+
+    def fill(name: Any) -> dict[Any, Any]:
+        if not name:
+            raise InputError("Choose a run above, or start one on page 1.")
+        run = existing_run(frame.settings, name)
+        now = standing(run)
+        return {live: _live(now), log: markup.log(processes.log_of(run.folder), "Log of the run"), **_curves(run)}
+
+    def _curves(run: Any) -> dict[Any, Any]:
+        found = curves_of(run, outputs(run)) if run.exists else {}
+        rows = in_order(found)[:_PLOTS]
+        drawn: dict[Any, Any] = {}
+        for index, plot in enumerate(plots):
+            chart = charts.curve(found[rows[index]]) if index < len(rows) else None
+            title = f"{name_of(rows[index])}, {len(found[rows[index]])} epochs" if chart else ""
+            drawn[plot] = gr.Plot(as_plotly(chart), label=title, visible=chart is not None)
+        empty = markup.empty("Nothing is trained yet.", "Curves appear with the first epoch.")
+        return {**drawn, none: "" if rows else empty}
+
+    def tick(active: Any, name: Any, before: Any) -> dict[Any, Any]:
+        if active != KEY or not name:
+            return {seen: gr.skip()}
+        run = existing_run(frame.settings, name)
+        now = standing(run)
+        stamp = f"{now.name} {now.stamp} {now.task and (now.task.task, now.task.done)}"
+        if stamp == before:
+            return {seen: gr.skip()}
+        shown = {live: _live(now), log: markup.log(processes.log_of(run.folder), "Log of the run"), seen: stamp}
+        return {**shown, **_curves(run)}
+
+    outputs_ = [live, *plots, none, log]
+    frame.fills(tab, KEY, problem, fill, outputs_)
+    gr.Timer(_TICK).tick(guarded(tick, problem), [frame.active, frame.run, seen], [problem, *outputs_, seen], **HIDDEN)
+    resume.click(
+        guarded(lambda name, last: {said: _go_on(frame, name, last)}, said), [frame.run, until], [said], **SHOWN
+    )
+    stop.click(lambda: markup.note("Stopping..."), None, [said], **HIDDEN).then(
+        guarded(lambda name: {said: _end(frame, name)}, said), [frame.run], [said], **HIDDEN
+    )
+    for change in (until.change, frame.run.change):
+        change(lambda name, last: _lines(frame, name, last), [frame.run, until], [line], **HIDDEN)
+
+
+def _go_on(frame: Frame, name: Any, last: Any) -> str:
+    run = existing_run(frame.settings, name)
+    arguments = _arguments(frame.settings.called(run.name), one_of(last, STAGES, "Go on until"))
+    if processes.working(run):
+        raise InputError("This run is being worked on already; there is nothing to take up.")
+    processes.start(run.folder, arguments, frame.settings.start)
+    return markup.fine("The run goes on.")
+
+
+def _end(frame: Frame, name: Any) -> str:
+    if not processes.stop(existing_run(frame.settings, name)):
+        return markup.note("Nobody works on this run; there is nothing to stop.")
+    return markup.note("Stopped. Finished outputs and epochs stay; 'Go on' takes it up from there.")
+
+
+def _lines(frame: Frame, name: Any, last: Any) -> str:
+    called = frame.settings.called(str(name))
+    return (
+        markup.command(_arguments(called, str(last)), "Go on") + markup.command(["stop", called], "Stop")
+        if name
+        else ""
+    )
+
+
+def _arguments(run: str, last: str) -> list[str]:
+    return ["resume", run, *([] if last == _ALL else ["--until", last])]
+
+
+def _live(now: Standing) -> str:
+    """Return stages, figures of the task under way, and warnings."""
+    task = now.task
+    tiles = [("State", now.state, now.stage)]
+    if task is not None:
+        of = f" of {task.total}" if task.total is not None else ""
+        tiles.append((task.task.capitalize() or "Done", f"{task.done}{of}", task.unit))
+        tiles.append(
+            ("Speed", rate(task.per_second, task.unit or "steps") if task.per_second else words.UNDEFINED, task.note)
+        )
+        tiles.append(("Time left", duration(task.left) if task.left is not None else words.UNDEFINED, "for this task"))
+    if now.pid:
+        held = f"process {now.pid}"
+        tiles.append(("Device", now.device or "none", held))
+        tiles.append(("Memory", size(now.memory) if now.memory else words.UNDEFINED, "of the process, resident"))
+    warnings = "".join(markup.note(text) for text in now.warnings)
+    waits = markup.note(f"{now.waiting} The run goes on by itself when it is free.") if now.waiting else ""
+    return stages(now) + markup.tiles(tiles) + waits + warnings
+
+
+__all__ = ["KEY", "TITLE", "amount", "build"]

@@ -1,0 +1,83 @@
+"""The figures of a run, finished or not, as the report's facts, so that the pages show what the report shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from da_kd.pipeline import Run
+from da_kd.pipeline.steps import absent_rows, rows
+from da_kd.stages.evaluate.metrics import Metrics, gap_recovered
+from da_kd.stages.report import ReportFacts
+from da_kd.ui.queries.runs import events, outputs
+from da_kd.ui.queries.sets import recipe_of
+
+_FIGURES = {item.name for item in fields(Metrics)}
+_NO_TRAININGS = ("evaluate:", "predict:", "adapt:", "fuse", "review")
+
+
+def facts_of(run: Run) -> ReportFacts:
+    """Return title, figures and curves of a run; what it does not have yet is absent.
+
+    Raises:
+        InputError: there is no such run.
+        DataError: its record cannot be read.
+    """
+    recipe, done = recipe_of(run), outputs(run)
+    models = {
+        name.removeprefix("evaluate:"): _json(path / "metrics.json") for name, path in done.items() if _scored(name)
+    }
+    scored = {row: Metrics(**{k: v for k, v in tree.items() if k in _FIGURES}) for row, tree in models.items()}
+    low, high = scored.get("source_only"), scored.get("oracle")
+    metrics = {
+        "models": models,
+        "gap_recovered": {row: gap_recovered(low, scored.get(row), high) for row in ("student", "finetuned")},
+        "absent": {**dict.fromkeys(rows(recipe), "not scored yet"), **absent_rows(recipe)},
+        "classes": recipe.classes,
+        "seed": recipe.seed,
+    }
+    return ReportFacts(title=recipe.name, command="", metrics=metrics, curves=curves_of(run, done))
+
+
+def curves_of(run: Run, done: Mapping[str, Path]) -> dict[str, list[dict[str, float]]]:
+    """Return the losses of every training by row, epoch by epoch, those of the one under way as well."""
+    found = {_row(name): list(_json(path / "training.json").get("curves", [])) for name, path in done.items()}
+    found = {name: curve for name, curve in found.items() if curve}
+    return {**_under_way(run, set(found)), **found}
+
+
+def trained_images(path: Path) -> Mapping[str, Any]:
+    """Return what a finished training recorded of itself."""
+    return _json(path / "training.json")
+
+
+def _under_way(run: Run, finished: set[str]) -> dict[str, list[dict[str, float]]]:
+    """Return what a training that is not finished has told of its epochs."""
+    state = run.state()
+    names = {name.split(":")[-1]: _row(name) for name in state.steps if not name.startswith(_NO_TRAININGS)}
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for event in events(run, state.started):
+        row = names.get(str(event.get("task")))
+        if event.get("kind") == "figures" and row is not None and row not in finished:
+            found.setdefault(row, {})[int(event["step"])] = {"epoch": event["step"], **event["values"]}
+    return {row: [epochs[number] for number in sorted(epochs)] for row, epochs in found.items()}
+
+
+def _scored(step: str) -> bool:
+    return step.startswith("evaluate:")
+
+
+def _row(step: str) -> str:
+    return step.replace("teach:", "teacher:")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return a JSON object, an empty one where there is none."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}

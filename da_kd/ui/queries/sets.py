@@ -1,0 +1,110 @@
+"""The image sets and stored predictions of a run; read once and remembered, since many pictures come from one set."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from da_kd.data import ImageSet
+from da_kd.detections import DetectionTable, read_table
+from da_kd.errors import DaKdError
+from da_kd.events import Job
+from da_kd.pipeline import Inputs, Run, load_inputs
+from da_kd.recipe import Recipe
+from da_kd.stages import predict
+from da_kd.store import Store
+from da_kd.ui.queries.runs import outputs
+
+_REMEMBERED = 48
+
+
+class _Memory:
+    """The last values that were asked for, by key; one thread at a time makes one."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return a value, making it where it is not known."""
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = make()
+                while len(self._known) > _REMEMBERED:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(key)
+            return self._known[key]
+
+
+memory = _Memory()
+
+
+def recipe_of(run: Run) -> Recipe:
+    """Return the recipe of a run, read anew when it changed.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    found: Recipe = memory.get(("recipe", *version_of(run)), run.recipe)
+    return found
+
+
+def version_of(run: Run) -> tuple[Path, int]:
+    """Return what changes when the recipe of a run does.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    file = run.folder / "recipe.yaml"
+    if not file.is_file():
+        run.recipe()  # says what is wrong
+    return file, file.stat().st_mtime_ns
+
+
+def inputs_of(run: Run, job: Job | None = None) -> Inputs:
+    """Return the image sets of a run, read anew when its recipe changed.
+
+    Raises:
+        DaKdError: a set is missing, or does not fit the recipe.
+    """
+    recipe, key = recipe_of(run), ("inputs", *version_of(run))
+    found: Inputs = memory.get(key, lambda: load_inputs(recipe, Store(run.workspace), job or Job()))
+    return found
+
+
+def truth_of(run: Run) -> ImageSet | None:
+    """Return the labelled test images of a run, None where it has none that can be read."""
+    try:
+        return inputs_of(run).sets.get("test")
+    except DaKdError:
+        return None
+
+
+def table_at(path: Path) -> DetectionTable:
+    """Return a stored table; outputs of the store never change."""
+    found: DetectionTable = memory.get(("table", path), lambda: read_table(path))
+    return found
+
+
+def predictions(run: Run) -> Mapping[str, DetectionTable]:
+    """Return what every scored model of a run found in the test images, by row."""
+    return {
+        name.removeprefix("evaluate:"): table_at(path / "predictions.parquet")
+        for name, path in outputs(run).items()
+        if name.startswith("evaluate:")
+    }
+
+
+def teachers_said(run: Run) -> Mapping[str, DetectionTable]:
+    """Return what every teacher said of the target images, by teacher, in its own vocabulary."""
+    done = outputs(run)
+    found = {}
+    for teacher in recipe_of(run).teachers:
+        place = done.get(f"predict:{teacher.name}")
+        if place is not None:
+            found[teacher.name] = memory.get(("said", place), partial(predict.read_predictions, place))
+    return found

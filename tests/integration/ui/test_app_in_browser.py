@@ -1,0 +1,224 @@
+"""The whole way through the page in a real browser: start, label, move a threshold, train, reload, compare, report."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from da_kd.pipeline import Run
+from da_kd.ui import processes
+
+WAIT = 180_000  # milliseconds for whatever trains
+PAGES = ("Start", "Data", "Labels", "Review", "Train", "Evaluate", "Compare", "Report")
+
+
+@pytest.fixture
+def shots(tmp_path_factory) -> Path:
+    """Where screenshots go: the folder that DA_KD_SCREENSHOTS names, else one that pytest keeps."""
+    named = os.environ.get("DA_KD_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Window:
+    """A page of the browser that notes what it asks for and what it complains about."""
+
+    def __init__(self, browser, app, query="", width=1280, scheme="light"):
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.foreign, self.complaints, self.failed = [], [], []
+        self.page.on("request", self._asked)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._said)
+        self.page.on("response", lambda r: self.failed.append((r.status, r.url)) if r.status >= 400 else None)
+        self.page.route(lambda url: not url.startswith((app.url, "data:", "blob:")), lambda route: route.abort())
+        self.own = app.url
+        self.page.goto(app.url + query)
+        self.page.locator("#pages [role='tab']").first.wait_for(timeout=60_000)
+
+    def _asked(self, request):
+        if not request.url.startswith((self.own, "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    def _said(self, message):
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def open(self, name):
+        self.page.locator("#pages [role='tab']", has_text=name).locator("visible=true").click()
+
+    def standing(self, word, timeout=WAIT):
+        self.page.locator("#standing .badge", has_text=word).wait_for(timeout=timeout)
+
+    def text(self, selector):
+        return self.page.locator(selector).inner_text()
+
+    def choose(self, selector, option):
+        self.page.locator(f"{selector} input").click()
+        self.page.get_by_role("option", name=option).click()
+
+    def settle(self, selector, words, timeout=60_000):
+        self.page.locator(selector, has_text=words).first.wait_for(timeout=timeout)
+
+    def close(self):
+        assert self.foreign == []
+        assert self.complaints == []
+        assert self.failed == []
+        self.page.close()
+
+
+def test_the_whole_way_through_the_page(browser, app, project, start_app):  # noqa: PLR0915
+    window = Window(browser, app)
+    page = window.page
+
+    # 1 Start: nothing there yet, then a run from a recipe, changed in the page and checked as one types
+    window.settle("#runs", "There are no runs yet")
+    window.settle("#verdict", "The recipe is fine")
+    editor = page.locator("#recipe-text .cm-content")
+    editor.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("\nnonsense: 1")
+    window.settle("#verdict", "nonsense: no such key")
+    page.locator("#begin").click()
+    window.settle("#begun", "nonsense: no such key")
+    assert not list((project / "runs").glob("*/run.json"))
+    editor.click()
+    page.keyboard.press("Control+End")
+    for _ in "\nnonsense: 1":
+        page.keyboard.press("Backspace")
+    window.settle("#verdict", "The recipe is fine")
+    page.locator("#run-name input, #run-name textarea").fill("mine")
+    page.locator("#begin").click()
+    window.settle("#begun", "has started")
+    window.settle("#standing", "process")
+
+    # a reload in the middle finds the run again
+    page.wait_for_url("**/?run=mine*")
+    page.reload()
+    window.standing("running")
+    window.open("Train")
+    window.settle("#live", "epochs")
+
+    # killing the app does not touch the run; a fresh app finds it and stops it
+    run = Run(project / "runs" / "mine")
+    window.page.close()
+    pid = run.pid()
+    app.kill()
+    assert run.pid() == pid
+    fresh = start_app(project)
+    app.process, app.port, app.log = fresh.process, fresh.port, fresh.log
+    window = Window(browser, app, "?run=mine")
+    page = window.page
+    window.standing("running")
+    asked = time.monotonic()
+    page.locator("#stop").click()
+    window.standing("cancelled")
+    assert time.monotonic() - asked < 5 + 5  # the run ends within 5 s; the page looks every second, on a busy machine
+    assert run.pid() is None
+
+    # 5 Train: going on to the end
+    window.open("Train")
+    page.locator("#resume").click()
+    window.standing("done")
+    window.settle("#live", "evaluate")
+    page.locator(".js-plotly-plot").first.wait_for()
+
+    # 3 Labels: a moved threshold changes boxes at once, and is made the run's own
+    window.open("Labels")
+    window.settle("#label-counts", "RBC")
+    before = window.text("#label-counts")
+    page.locator("#keep input[type='number']").fill("0.9")
+    page.locator("#keep input[type='number']").press("Enter")
+    page.wait_for_function("before => document.querySelector('#label-counts').innerText !== before", arg=before)
+    window.settle("#labels-line", '"RBC": 0.9')
+    page.locator("#use-thresholds").click()
+    window.settle("#labels-said", "made anew")
+    page.locator("#standing .badge", has_text="done").wait_for(timeout=WAIT)
+    wait_for(lambda: run.pid() is None and run.recipe().fuse.keep.get("RBC") == 0.9)
+
+    # 6 Evaluate and 8 Report
+    window.open("Evaluate")
+    window.settle("#ladder-rows", "Source-only")
+    window.open("Report")
+    report = page.frame_locator("#report iframe").locator("h1")
+    report.wait_for()
+    with page.expect_download() as waiting:
+        page.locator("#report-links a", has_text="Download the report").click()
+    assert b"Adaptation report" in waiting.value.path().read_bytes()
+
+    # 7 Compare: both views, and the arrow keys
+    window.open("Compare")
+    window.choose("#compare-by", "as they come")
+    window.settle("#compare-where", "1 of 14")
+    page.locator("body").press("ArrowRight")
+    window.settle("#compare-where", "2 of 14")
+    page.locator("body").press("ArrowLeft")
+    window.settle("#compare-where", "1 of 14")
+    page.locator("#compare-view label", has_text="side by side").click()
+    panes = page.locator("#compare-panes img")
+    panes.first.wait_for()
+    assert panes.count() == 2
+    assert all("box" in pane.get_attribute("alt") for pane in panes.all())
+    window.close()
+
+
+def wait_for(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_every_page_fits_and_asks_for_nothing_from_elsewhere(browser, app, shots):
+    for width in (1280, 800):
+        window = Window(browser, app, "?run=mine", width=width, scheme="dark" if width == 800 else "light")
+        for name in PAGES:
+            window.open(name)
+            heading = window.page.locator("[role='tabpanel'] .title h2").locator("visible=true")
+            heading.first.wait_for()
+            window.page.wait_for_timeout(500)  # for pictures and charts
+            assert window.page.evaluate("document.documentElement.scrollWidth") <= width, name
+            window.page.screenshot(path=shots / f"{name.lower()}-{width}.png", full_page=True)
+        images = "[...document.images].filter(i => !i.hasAttribute('alt')).map(i => i.outerHTML.slice(0, 120))"
+        assert window.page.evaluate(images) == []
+        window.close()
+
+
+def test_an_own_image_is_answered_by_two_models(browser, app, project):
+    picture = next((project / "runs" / "store" / "data").glob("*/**/*.jpg"), None)
+    assert picture is not None
+    window = Window(browser, app, "?run=mine")
+    window.open("Compare")
+    window.page.wait_for_function("document.querySelector('#own-right input')?.value.includes('mine / ')")
+    with window.page.expect_response(lambda answer: "/upload?" in answer.url):
+        window.page.locator("#own-file input[type='file']").set_input_files(picture)
+    window.settle("#own-file", "KB")
+    window.page.locator("#own-show").click()
+    window.page.locator("#own-panes img").nth(1).wait_for(timeout=120_000)
+    window.close()
+
+
+def test_a_vanished_run_is_told_where_it_can_be_mended(browser, app):
+    window = Window(browser, app, "?run=gone")
+    window.settle("#standing", "There is no run 'gone'")
+    window.close()
+
+
+def test_a_process_that_dies_before_it_works_shows_its_error_in_a_sentence(browser, app, project):
+    folder = project / "runs" / "broken"
+    processes.start(folder, ["run", "nowhere.yaml", "--run", "broken"], project)
+    window = Window(browser, app, "?run=broken")
+    window.settle("#standing", "expected a YAML file at nowhere.yaml")
+    window.open("Train")
+    window.settle("[role='tabpanel'] .log", "Log of the run")
+    window.close()
+
+
+def test_a_stopped_app_leaves_no_process_of_its_own(project, start_app):
+    other = start_app(project)
+    other.process.send_signal(signal.SIGTERM)
+    assert other.process.wait(timeout=20) in (0, -signal.SIGTERM, 143)

@@ -1,0 +1,166 @@
+"""Pseudo labels under other thresholds, two models side by side, and files that people upload."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from da_kd.detections import State
+from da_kd.errors import InputError
+from da_kd.ui.queries import comparing, drawing, labels, own
+from da_kd.ui.queries.comparing import EVERY_CLASS, Pair, View
+from da_kd.ui.queries.images import balance, set_facts
+from da_kd.ui.queries.scores import curve
+
+ALL = View(0.3, EVERY_CLASS, "all")
+
+
+@pytest.fixture
+def labelled(run, finished, boxes, table):
+    """A run with pseudo labels: scores 0.9 and 0.3 of cats, 0.05 of a dog."""
+    found = {"0.png": boxes((0, 0, 20, 20, 0.9, 0), (40, 40, 60, 60, 0.3, 0)), "1.png": boxes((0, 0, 50, 50, 0.05, 1))}
+    table(found).write(finished("fuse", "fuse") / "labels.parquet")
+    return run
+
+
+def test_a_run_without_labels_says_what_to_do(run):
+    with pytest.raises(InputError, match="Make the labels"):
+        labels.fused(run)
+
+
+def test_a_moved_threshold_moves_states_and_nothing_else(labelled):
+    merging = labels.merging_of(labelled)
+    before = labels.fused(labelled)
+    after = labels.preview(labelled, [0, 1], {"cat": (0.2, 0.1), "dog": (0.04, 0.01)}, merging)
+    assert after.state.tolist() == [State.KEPT] * 3
+    assert np.array_equal(after.xyxy, before.xyxy) and np.array_equal(after.score, before.score)
+    later = labels.preview(labelled, [0, 1], {"cat": (0.5, 0.31), "dog": (0.5, 0.1)}, merging)
+    assert later.state.tolist() == [State.KEPT, State.DROPPED, State.DROPPED]
+
+
+def test_what_a_person_decided_stays(labelled):
+    import dataclasses
+
+    table = dataclasses.replace(labels.fused(labelled), protected=np.array([True, False, False]))
+    config = labels.with_cuts(labelled.recipe().fuse, {"cat": (1.0, 0.95), "dog": (1.0, 0.95)})
+    assert labels.restate(table, config).state.tolist() == [State.KEPT, State.DROPPED, State.DROPPED]
+
+
+def test_thresholds_that_cross_are_refused(labelled):
+    with pytest.raises(InputError, match="lie under"):
+        labels.preview(labelled, [0], {"cat": (0.2, 0.3), "dog": (0.5, 0.1)}, labels.merging_of(labelled))
+
+
+def test_changes_are_what_the_command_line_takes(labelled):
+    from da_kd.recipe import load_recipe
+
+    own_cuts, merging = labels.cuts_of(labelled), labels.merging_of(labelled)
+    assert labels.changes(labelled, own_cuts, merging) == []
+    moved = {**own_cuts, "cat": (0.25, 0.05)}
+    changed = labels.changes(labelled, moved, labels.Merging("nms", 0.6))
+    assert changed[0::2] == ["--set"] * (len(changed) // 2)
+    recipe = load_recipe(labelled.folder / "recipe.yaml", changed[1::2])
+    assert recipe.fuse.keep["cat"] == 0.25 and recipe.fuse.drop["cat"] == 0.05
+    assert recipe.fuse.keep["dog"] == own_cuts["dog"][0]
+    assert (recipe.fuse.method, recipe.fuse.iou) == ("nms", 0.6)
+
+
+def test_the_histogram_counts_every_box_of_the_class(labelled):
+    chart = labels.histogram(labels.fused(labelled), "cat", {"cat": (0.5, 0.1), "dog": (0.5, 0.1)})
+    assert chart is not None
+    assert sum(sum(trace["y"]) for trace in chart["data"]) == 2
+    assert [shape["x0"] for shape in chart["layout"]["shapes"]] == [0.1, 0.5]
+
+
+@pytest.fixture
+def pair(boxes, table, images):
+    """Three images: both right, one side misses and invents, both say nothing."""
+    cat = (10, 10, 30, 30)
+    truth = table({"0.png": boxes((*cat, 1, 0)), "1.png": boxes((*cat, 1, 0)), "2.png": boxes()})
+    left = table({"0.png": boxes((*cat, 0.9, 0)), "1.png": boxes((60, 60, 90, 90, 0.8, 1)), "2.png": boxes()})
+    right = table({"0.png": boxes((*cat, 0.7, 0)), "1.png": boxes((*cat, 0.6, 0)), "2.png": boxes((*cat, 0.1, 0))})
+    return Pair(images, images, truth, left, right, ("cat", "dog"))
+
+
+def test_found_false_and_missed_of_both_sides(pair):
+    known = comparing.counts(pair, ALL)
+    assert known.found.tolist() == [[1, 1], [0, 1], [0, 0]]
+    assert known.false.tolist() == [[0, 0], [1, 0], [0, 0]]
+    assert known.missed.tolist() == [[0, 0], [1, 0], [0, 0]]
+    assert known.difference.tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("by", "order"),
+    [("differ", [1]), ("false-left", [1]), ("false-right", []), ("missed-left", [1]), ("set", [0, 1, 2])],
+)
+def test_the_most_telling_images_come_first(pair, by, order):
+    assert comparing.order(pair, ALL, by).tolist() == order
+
+
+def test_class_size_and_score_narrow_what_is_looked_at(pair):
+    assert comparing.counts(pair, View(0.3, "dog", "all")).false.sum() == 1
+    assert comparing.counts(pair, View(0.3, "cat", "all")).false.sum() == 0
+    assert comparing.counts(pair, View(0.3, EVERY_CLASS, "medium")).missed.sum() == 0
+    assert comparing.counts(pair, View(0.05, EVERY_CLASS, "all")).false[2].tolist() == [0, 1]
+
+
+def test_the_boxes_of_an_image_stand_in_rows(pair):
+    assert comparing.matches(comparing.look(pair, 0, ALL)) == [("cat", "0.90", "0.70", "object")]
+    rows = comparing.matches(comparing.look(pair, 1, ALL))
+    assert [(row[0], row[3]) for row in rows] == [("dog", "false positive"), ("cat", "object")]
+
+
+def test_a_missed_object_is_drawn(pair, boxes):
+    side = comparing.look(pair, 1, ALL)[0]
+    assert len(side.missed) == 1
+    path = pair.root / "1.png"
+    plain = drawing.large(path, boxes(), boxes(), pair.classes)
+    marked = drawing.large(path, boxes(), side.missed, pair.classes)
+    assert plain.size == marked.size and plain.tobytes() != marked.tobytes()
+
+
+def test_precision_falls_and_recall_rises(pair):
+    points = curve(pair.truth, pair.right, "cat")
+    assert points is not None
+    assert points[0].tolist() == [0.5, 1.0]
+    assert points[-1].tolist() == [1.0, pytest.approx(2 / 3)]
+    assert curve(pair.truth, pair.right, "dog") is None
+
+
+def test_an_uploaded_image_is_taken(images):
+    assert own.pictures_of(images / "0.png", images) == [images / "0.png"]
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.mp4", "x.svg", "x.html", "x.py", "x"])
+def test_a_file_that_does_not_decode_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"<script>" * 10)
+    with pytest.raises(InputError, match="Expected a"):
+        own.pictures_of(tmp_path / name, tmp_path / "frames")
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("1", (8_000, 8_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(InputError, match="megapixels"):
+        own.pictures_of(tmp_path / "bomb.png", tmp_path)
+
+
+def test_weights_are_taken_only_where_the_operator_allows_it(tmp_path):
+    with pytest.raises(InputError, match="--allow-weights"):
+        own.uploaded_model(tmp_path / "x.pt", allowed=False)
+    with pytest.raises(InputError, match="Expected weights"):
+        own.uploaded_model(tmp_path / "x.exe", allowed=True)
+    assert own.uploaded_model(tmp_path / "x.onnx", allowed=True).kind == "onnx"
+
+
+def test_figures_of_a_set(table, boxes, images, settings):
+    from da_kd.data import ImageSet
+    from da_kd.pipeline import Inputs
+
+    found = {"0.png": boxes((0, 0, 10, 10, 1, 0), (0, 0, 30, 30, 1, 0)), "1.png": boxes((0, 0, 10, 10, 1, 1))}
+    inputs = Inputs({"source": ImageSet(settings.start / "images", table(found))})
+    (facts,) = set_facts(inputs)
+    assert (facts.images, facts.boxes, facts.width, facts.by_class) == (2, 3, 100, {"cat": 2, "dog": 1})
+    assert facts.side == pytest.approx(10)
+    assert balance([facts])["data"][0]["y"] == [pytest.approx(2 / 3, abs=1e-3), pytest.approx(1 / 3, abs=1e-3)]

@@ -1,0 +1,94 @@
+"""Processes that outlive whoever started them: started, found again, stopped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from da_kd.errors import Busy, SetupError
+from da_kd.store import write_json
+from da_kd.ui import processes
+from da_kd.ui.processes import Launch
+
+
+def stand_in(folder, code, name="launch"):
+    """Start a process that is recorded as the app's."""
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    while (ticks := processes._ticks(child.pid)) is None:
+        time.sleep(0.01)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"pid": child.pid, "ticks": ticks, "arguments": ["run", "x"], "began": time.time()}
+    write_json(folder / f"{name}.json", record)
+    return child
+
+
+def test_a_command_line_is_what_one_would_type():
+    assert processes.command_line(["run", "a b.yaml", "--set", "x={y: 1}"]) == "da-kd run 'a b.yaml' --set 'x={y: 1}'"
+
+
+def test_a_process_is_started_in_a_session_of_its_own_and_its_words_are_kept(tmp_path):
+    made = processes.start(tmp_path / "run", ["--version"], tmp_path)
+    end = time.monotonic() + 60
+    while made.alive and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes.log_of(tmp_path / "run").startswith("da_kd ")
+    assert processes.launched(tmp_path / "run") == made
+
+
+def test_a_process_that_works_is_not_started_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_LINGERS", 0.0)
+    child = stand_in(tmp_path, "import time; time.sleep(60)")
+    try:
+        with pytest.raises(Busy, match=f"process {child.pid}"):
+            processes.start(tmp_path, ["--version"], tmp_path)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_one_that_ignores_the_question_is_killed(tmp_path):
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    child = stand_in(tmp_path, deaf)
+    launch = processes.launched(tmp_path)
+    assert launch is not None and launch.alive
+    time.sleep(0.5)
+    processes.end(launch, 0.2)
+    assert child.wait(timeout=10) < 0
+    assert not launch.alive
+
+
+def test_a_number_that_another_process_has_by_now_is_not_taken_for_ours(tmp_path):
+    assert not Launch(os.getpid(), 1, (), 0.0).alive
+
+
+def test_a_run_that_only_begins_can_be_stopped(run):
+    child = stand_in(run.folder, "import time; time.sleep(60)")
+    assert processes.working(run) == child.pid
+    assert processes.stop(run, 1.0)
+    child.wait(timeout=10)
+    assert processes.working(run) is None
+    assert not processes.stop(run)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="could not be started"):
+        processes.start(tmp_path / "file" / "run", ["--version"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [("", ""), ("all fine\n", ""), ("a\nError: no such file\n", "no such file"), ("Error: x\n  - y\n", "x\n  - y")],
+)
+def test_the_last_error_of_a_log(log, told):
+    assert processes.last_error(log) == told
+
+
+def test_memory_of_this_process_is_known():
+    found = processes.memory(os.getpid())
+    assert found is not None and found > 1 << 20
+    assert processes.memory(2**22 + 1) is None
