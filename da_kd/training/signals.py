@@ -9,6 +9,8 @@ Knows detection tables as arrays; must not know ultralytics, torch, or which sta
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -125,6 +127,18 @@ class Lesson:
             times[share.images] = 0
         drawn = [np.sort(share.drawn(epoch, self.seed)) for share in self.shares]
         return np.concatenate([np.repeat(np.arange(len(table)), times), *drawn])
+
+
+def never_searched(table: DetectionTable) -> tuple[str, ...]:
+    """Return the classes that nobody looked for in any image."""
+    return tuple(name for name, some in zip(table.vocabulary, table.searched.sum(axis=0) > 0, strict=True) if not some)
+
+
+def as_background(images: ImageSet, classes: Sequence[str]) -> ImageSet:
+    """Return the images as if these classes had been searched for in all of them."""
+    table = images.table
+    known = np.array([name in classes for name in table.vocabulary])
+    return dataclasses.replace(images, table=dataclasses.replace(table, searched=table.searched | known))
 
 
 def check_labels(name: str, lesson: Lesson, job: Job) -> int:

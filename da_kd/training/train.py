@@ -29,7 +29,15 @@ from da_kd.training.loggers import keep_logs, switch_loggers
 from da_kd.training.memory import free_memory, halved, images_per_step
 from da_kd.training.mixing import Share
 from da_kd.training.refresh import Refresh, forget_labels
-from da_kd.training.signals import GROUND_TRUTH, Lesson, Signals, check_files, check_labels
+from da_kd.training.signals import (
+    GROUND_TRUTH,
+    Lesson,
+    Signals,
+    as_background,
+    check_files,
+    check_labels,
+    never_searched,
+)
 from da_kd.training.sittings import Sittings, read_checkpoint, read_curves
 
 # Weights, device, and whom to ask whether to stop: the AP, a fraction; None where it is undefined.
@@ -89,7 +97,17 @@ class TrainingTask:
     @cached_property
     def lesson(self) -> Lesson:
         """The images, and what their labels teach."""
-        return Lesson(self.images, self.signals, self.shares, self.setting.seed)
+        images = as_background(self.images, self.unanswerable) if self.unanswerable else self.images
+        return Lesson(images, self.signals, self.shares, self.setting.seed)
+
+    @cached_property
+    def unanswerable(self) -> tuple[str, ...]:
+        """The classes that nobody searched any image for, where the model does not know them from before either.
+
+        An output that nothing ever trains says anything, as surely as it likes: they are learned as background.
+        """
+        anew = self.start is None and not self.architecture.model.endswith(".pt")
+        return never_searched(self.images.table) if anew else ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +152,11 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     if (folder / "weights.pt").is_file() and (folder / "training.json").is_file():
         _tidy(folder)  # a kill came after the work and before the tidying up
         return read_result(folder)
+    if task.unanswerable:
+        job.warn(
+            f"Training '{task.name}' starts anew, and no image was searched for {', '.join(task.unanswerable)}: taught as "
+            "background. Start from a model that knows it ('init: source'), or mix in images that show it."
+        )
     boxes = check_labels(task.name, task.lesson, job)
     check_files(task.name, task.images)
     device, schedule = task.setting.device, task.schedule

@@ -159,7 +159,7 @@ def add_fuse(builder: Builder, this: Round) -> None:
         known |= _read_audit(builder, said) if audit else {}
         fuse.run(this.voices, said, recipe.fuse, recipe.classes, out, job, known)
 
-    builder.add(this.name("fuse"), "fuse", parts, len(builder.inputs.get("target").table), work, version=4)
+    builder.add(this.name("fuse"), "fuse", parts, len(builder.inputs.get("target").table), work, version=5)
 
 
 def _read_audit(builder: Builder, said: Mapping[str, DetectionTable]) -> dict[str, fuse.Sample]:

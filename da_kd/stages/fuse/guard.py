@@ -181,14 +181,13 @@ def judge(labels: DetectionTable, home: Home | None, config: Guard) -> Verdict:
 def demote(labels: DetectionTable, verdict: Verdict) -> tuple[DetectionTable, Verdict]:
     """Return labels that no longer count silence about a collapsed class as background, and the verdict saying so.
 
-    A lost or exploded class is not searched for on any image. The few kept boxes of a lost class stay: they passed the
-    threshold. Those of an exploded one become uncertain, since most of them must be wrong; what a person protected
-    stays as it is.
+    A lost or exploded class is not searched for on any image, and its kept boxes become uncertain: of an exploded class
+    most must be wrong, and a few boxes of a lost one, with nothing that says where it is not, teach a student to see it
+    everywhere. What a person protected stays as it is.
     """
     fate = {item.name: item.verdict for item in verdict.classes}
     collapsed = np.array([fate[name] in COLLAPSED for name in labels.vocabulary])
-    exploded = np.array([fate[name] == "exploded" for name in labels.vocabulary])
-    doubtful: BoolArray = exploded[labels.label] & (labels.state == State.KEPT) & ~labels.protected
+    doubtful: BoolArray = collapsed[labels.label] & (labels.state == State.KEPT) & ~labels.protected
     demoted = tuple(name for name, gone in zip(labels.vocabulary, collapsed, strict=True) if gone)
     state = np.where(doubtful, State.UNCERTAIN, labels.state).astype(np.int8)
     searched: BoolArray = labels.searched & ~collapsed
