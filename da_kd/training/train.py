@@ -154,8 +154,8 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
         return read_result(folder)
     if task.unanswerable:
         job.warn(
-            f"Training '{task.name}' starts anew, and no image was searched for {', '.join(task.unanswerable)}: taught as "
-            "background. Start from a model that knows it ('init: source'), or mix in images that show it."
+            f"Training '{task.name}' starts anew, and no image was searched for {', '.join(task.unanswerable)}: "
+            "taught as background. Start from a model that knows it ('init: source'), or mix in images that show it."
         )
     boxes = check_labels(task.name, task.lesson, job)
     check_files(task.name, task.images)
