@@ -66,6 +66,11 @@ def six(tmp_path: Path) -> review.ReviewInput:
 SEED = 3  # of three images, it draws the third
 
 
+def _stores(answer) -> bool:
+    """Say whether the server answers to an edit."""
+    return answer.request.method == "PATCH"
+
+
 class App:
     """The App in a thread of its own, and a page of it."""
 
@@ -112,6 +117,18 @@ class App:
         self.page.wait_for_timeout(700)
 
     def draw(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Draw a box, and wait until the server has taken it; a page that was not ready yet is drawn on again."""
+        from playwright.sync_api import TimeoutError as PageTimeout
+
+        for _ in range(3):
+            with contextlib.suppress(PageTimeout):
+                with self.page.expect_response(_stores, timeout=15_000) as taken:
+                    self._draw(start, end)
+                assert taken.value.ok
+                return
+        raise AssertionError("no box was drawn")
+
+    def _draw(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         for tool in ("select-action", "detection-mode"):  # a click on a tool that is chosen lets it go
             self.page.locator(f'[data-cy="{tool}"]').click()
             self.page.wait_for_timeout(500)
