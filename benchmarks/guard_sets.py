@@ -22,7 +22,7 @@ from da_kd.demo.optics import LABORATORIES, Laboratory, develop
 from da_kd.demo.render import generator
 from da_kd.detections import Detections, Vocabulary
 from da_kd.events import Job
-from da_kd.recipe.models import Images
+from da_kd.recipe import Images
 
 SIZE = 192  # pixels, the side of a drawn picture
 

@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from da_kd.recipe import models
+from da_kd import recipe
 
 HEAD = """# The recipe, key by key
 
-<!-- Made by tools/recipe_page.py from da_kd/recipe/models.py; do not edit. -->
+<!-- Made by tools/recipe_page.py from da_kd/recipe/; do not edit. -->
 
 One YAML file. A section that is absent is a stage left out; a key that is absent has the default below. Relative paths
 count from the recipe's folder, `data.*.path` from `data.root`. `${NAME}` and `${NAME:-default}` are taken from the
@@ -27,27 +27,27 @@ environment, and `--set key.sub=value` lays a change over the file (into a list 
 """
 
 SECTIONS: list[tuple[str, type[BaseModel]]] = [
-    ("The top level", models.Recipe),
-    ("data", models.Data),
-    ("data.source, data.target, data.target_labelled, data.test", models.Images),
-    ("data.*.holdout", models.Holdout),
-    ("teachers (a list)", models.Teacher),
-    ("teachers.*.architecture, student", models.Architecture),
-    ("teach, and every schedule", models.Schedule),
-    ("predict", models.Predict),
-    ("fuse", models.Fuse),
-    ("fuse.thresholds", models.Thresholds),
-    ("fuse.guard", models.Guard),
-    ("review", models.Review),
-    ("review.accept", models.Accept),
-    ("review.simulate", models.Simulate),
-    ("review.audit", models.Audit),
-    ("distill: a schedule, and", models.Distill),
-    ("distill.mix", models.Mix),
-    ("finetune: a schedule, and", models.Finetune),
-    ("finetune.mix", models.FinetuneMix),
-    ("evaluate", models.Evaluate),
-    ("report", models.Report),
+    ("The top level", recipe.Recipe),
+    ("data", recipe.Data),
+    ("data.source, data.target, data.target_labelled, data.test", recipe.Images),
+    ("data.*.holdout", recipe.Holdout),
+    ("teachers (a list)", recipe.Teacher),
+    ("teachers.*.architecture, student", recipe.Architecture),
+    ("teach, and every schedule", recipe.Schedule),
+    ("predict", recipe.Predict),
+    ("fuse", recipe.Fuse),
+    ("fuse.thresholds", recipe.Thresholds),
+    ("fuse.guard", recipe.Guard),
+    ("review", recipe.Review),
+    ("review.accept", recipe.Accept),
+    ("review.simulate", recipe.Simulate),
+    ("review.audit", recipe.Audit),
+    ("distill: a schedule, and", recipe.Distill),
+    ("distill.mix", recipe.Mix),
+    ("finetune: a schedule, and", recipe.Finetune),
+    ("finetune.mix", recipe.FinetuneMix),
+    ("evaluate", recipe.Evaluate),
+    ("report", recipe.Report),
 ]
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from da_kd.detections import DetectionTable, Vocabulary
 from da_kd.errors import DataError
-from da_kd.recipe.models import Holdout
+from da_kd.recipe import Holdout
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from da_kd.data.yolo import find_yaml, open_yolo
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, Vocabulary, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.recipe.models import Images
+from da_kd.recipe import Images
 
 
 def load_images(

@@ -1,29 +1,11 @@
 """Recipes: one YAML file that says what is adapted to what, checked as a whole before anything runs."""
 
+from da_kd.recipe.data import Data, Holdout, Images
+from da_kd.recipe.labels import Fuse, Guard, Predict, Teacher, Thresholds, Views
 from da_kd.recipe.load import dump_recipe, load_recipe, parse_recipe, recipe_from_text
-from da_kd.recipe.models import (
-    Accept,
-    Architecture,
-    Audit,
-    Data,
-    Distill,
-    Evaluate,
-    Finetune,
-    Fuse,
-    Guard,
-    Images,
-    Predict,
-    Recipe,
-    Refresh,
-    Report,
-    Review,
-    Rounds,
-    Schedule,
-    Simulate,
-    Student,
-    Teacher,
-    Views,
-)
+from da_kd.recipe.models import Evaluate, Recipe, Report
+from da_kd.recipe.review import Accept, Audit, Review, Simulate
+from da_kd.recipe.training import Architecture, Distill, Finetune, FinetuneMix, Mix, Refresh, Rounds, Schedule, Student
 
 __all__ = [
     "Accept",
@@ -33,9 +15,12 @@ __all__ = [
     "Distill",
     "Evaluate",
     "Finetune",
+    "FinetuneMix",
     "Fuse",
     "Guard",
+    "Holdout",
     "Images",
+    "Mix",
     "Predict",
     "Recipe",
     "Refresh",
@@ -46,6 +31,7 @@ __all__ = [
     "Simulate",
     "Student",
     "Teacher",
+    "Thresholds",
     "Views",
     "dump_recipe",
     "load_recipe",

@@ -16,7 +16,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from da_kd.errors import RecipeError
-from da_kd.recipe.models import Architecture, Recipe, Teacher
+from da_kd.recipe.labels import Teacher
+from da_kd.recipe.models import Recipe
+from da_kd.recipe.training import Architecture
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 

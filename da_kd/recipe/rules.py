@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from da_kd.recipe.torchvision_args import torchvision_arg_problems
 
 if TYPE_CHECKING:
-    from da_kd.recipe.models import Images, Recipe, Teacher
+    from da_kd.recipe.data import Images
+    from da_kd.recipe.labels import Teacher
+    from da_kd.recipe.models import Recipe
 
 # Training arguments that have a key of their own, or that would break the method, each with the reason.
 REFUSED_ARGS = {

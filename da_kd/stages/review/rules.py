@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from da_kd.detections import DetectionTable, State
-from da_kd.recipe.models import Accept
+from da_kd.recipe import Accept
 
 
 def apply_rule(table: DetectionTable, accept: Accept) -> DetectionTable:

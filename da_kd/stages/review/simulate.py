@@ -17,7 +17,7 @@ from da_kd.boxes import IntArray, iou
 from da_kd.detections import Detections, DetectionTable, State
 from da_kd.errors import DataError
 from da_kd.merging.matching import inside
-from da_kd.recipe.models import Simulate
+from da_kd.recipe import Simulate
 from da_kd.stages.review.journal import Action, Box, Entry, image_id
 
 DATASET = "simulated"

@@ -26,7 +26,7 @@ from da_kd.data.similar import image_hashes
 from da_kd.detections import DetectionTable, State
 from da_kd.errors import InputError
 from da_kd.events import Job
-from da_kd.recipe.models import Audit, Review
+from da_kd.recipe import Audit, Review
 from da_kd.stages.review import journal, mongod, overlay
 from da_kd.stages.review.audit import compare_with_truth, figures
 from da_kd.stages.review.audited import hold_back, truth_of_audit

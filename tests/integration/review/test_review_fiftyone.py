@@ -19,7 +19,7 @@ import pytest
 from da_kd.detections import State, read_table
 from da_kd.errors import Busy, Cancelled, InputError, SetupError
 from da_kd.events import Job
-from da_kd.recipe.models import Accept, Review
+from da_kd.recipe import Accept, Review
 from da_kd.stages import review
 from da_kd.stages.review import dataset as datasets
 from da_kd.stages.review import journal, mongod

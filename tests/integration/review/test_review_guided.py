@@ -17,7 +17,7 @@ import pytest
 from da_kd.detections import State
 from da_kd.errors import SetupError
 from da_kd.events import Job
-from da_kd.recipe.models import Audit
+from da_kd.recipe import Audit
 from da_kd.stages import review
 from da_kd.stages.review import dataset as datasets
 from da_kd.stages.review import edits, journal, layout, mongod

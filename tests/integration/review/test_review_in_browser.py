@@ -12,7 +12,7 @@ from PIL import Image
 from da_kd.detections import Detections, ImageRecord, State, read_table, table_of
 from da_kd.errors import Cancelled
 from da_kd.events import Job
-from da_kd.recipe.models import Audit, Review
+from da_kd.recipe import Audit, Review
 from da_kd.stages import review
 from da_kd.stages.review import journal, mongod
 

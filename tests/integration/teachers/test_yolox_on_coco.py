@@ -6,7 +6,7 @@ import pytest
 
 from da_kd.data import ScanCache, load_images
 from da_kd.events import Job
-from da_kd.recipe.models import Images
+from da_kd.recipe import Images
 from da_kd.stages.evaluate.metrics import score_tables
 from da_kd.teachers import adapter
 from da_kd.teachers.batches import predict_images

@@ -12,7 +12,7 @@ from PIL import Image
 
 from da_kd.data import ImageSet, ScanCache, load_images
 from da_kd.events import Event, Job
-from da_kd.recipe.models import Images
+from da_kd.recipe import Images
 
 
 @pytest.fixture

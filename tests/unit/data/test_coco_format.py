@@ -14,7 +14,7 @@ from da_kd.data import ScanCache, load_images, write_coco
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job, Note
-from da_kd.recipe.models import Images
+from da_kd.recipe import Images
 
 
 def coco(**changes: Any) -> dict[str, Any]:

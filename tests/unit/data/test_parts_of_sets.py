@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from da_kd.data import fingerprint, held_out, nested, nested_fraction, overlap
 from da_kd.errors import DataError
-from da_kd.recipe.models import Holdout
+from da_kd.recipe import Holdout
 
 KEYS = [f"{group}/{index}.png" for group in "abcdefgh" for index in range(4)]
 

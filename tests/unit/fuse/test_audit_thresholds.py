@@ -7,8 +7,7 @@ import pytest
 
 from da_kd.detections import Detections, DetectionTable, ImageRecord, read_table, table_of
 from da_kd.events import Job
-from da_kd.recipe import Fuse, Teacher
-from da_kd.recipe.models import Thresholds
+from da_kd.recipe import Fuse, Teacher, Thresholds
 from da_kd.stages.fuse import Sample, run
 
 NAMES = ("RBC",)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from da_kd.detections import DetectionTable, State
-from da_kd.recipe.models import Accept
+from da_kd.recipe import Accept
 from da_kd.stages.review.rules import apply_rule
 
 

@@ -16,7 +16,7 @@ import pytest
 from da_kd.detections import DetectionTable, State, read_table
 from da_kd.errors import Busy, InputError, SetupError
 from da_kd.events import Job
-from da_kd.recipe.models import Accept, Review
+from da_kd.recipe import Accept, Review
 from da_kd.stages import review
 from da_kd.stages.review import app, journal, mongod, stage
 from da_kd.stages.review.journal import Box, Entry
@@ -71,7 +71,7 @@ def test_skipping_imports_no_fiftyone_and_makes_no_database(tmp_path):
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
         "from da_kd.stages import review; from da_kd.detections import ImageRecord, table_of\n"
-        "from da_kd.recipe.models import Review; from da_kd.events import Job\n"
+        "from da_kd.recipe import Review; from da_kd.events import Job\n"
         "table = table_of(('RBC',), [ImageRecord('a.png', 'aa', 9, 9)], {}); out = Path(sys.argv[1])\n"
         "review.finish(Review(), review.ReviewInput(out, table, 'r', 'f'), out, out, Job())\n"
         "names = {name.partition('.')[0] for name in sys.modules}\n"

@@ -8,7 +8,7 @@ import pytest
 from da_kd.detections import Detections, ImageRecord, State, table_of
 from da_kd.errors import DataError
 from da_kd.merging.matching import paired
-from da_kd.recipe.models import Simulate
+from da_kd.recipe import Simulate
 from da_kd.stages.review.overlay import apply
 from da_kd.stages.review.queue import build_queue
 from da_kd.stages.review.simulate import random_order, simulate

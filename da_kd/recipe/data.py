@@ -1,0 +1,99 @@
+"""The recipe's ``data``: which images play which part."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from da_kd.recipe.values import ClassName, ClassTarget, Fraction, Name, Section
+
+
+class Holdout(Section):
+    """Splits a set that has no splits of its own, by whole groups, the same way every time.
+
+    The groups are ordered by a hash of their name and ``seed``, and the first of them, up to ``fraction`` of the
+    images, are held out.
+
+    Attributes:
+        fraction: the share of the images to hold out.
+        group: what stays together: an ``image``, or all images of a ``folder`` or of a ``video``.
+        keep: which side this set is: what was ``held_out``, or the ``rest``.
+        seed: another seed holds out other groups.
+    """
+
+    fraction: Fraction = 0.2
+    group: Literal["image", "folder", "video"] = "image"
+    keep: Literal["held_out", "rest"] = "rest"
+    seed: int = 0
+
+
+class Images(Section):
+    """A set of images, with or without labels: a place on the disk, or rendered by da_kd itself.
+
+    Attributes:
+        path: a folder, a ``data.yaml``, a COCO JSON file, or a video; relative to ``data.root``.
+        render: instead of a path: which laboratory's blood smears to draw.
+        count: how many images to draw (``render`` only).
+        format: how labels are written; ``auto`` looks.
+        images: the folder of the images, where the labels do not say (COCO JSON).
+        split: which splits of the set to take; empty means all there is.
+        classes: the set's class names mapped to the recipe's; null drops a class, and ``"*": null`` all that are not
+            named. Names that are equal need no entry. A list (``vehicle: [car, truck]``) is for a class that may be any
+            of these: its boxes are ignored in each.
+        labelled_classes: the recipe's classes that this set has labels for; the default is those its class list names.
+            Boxes of other classes are left out.
+        fraction: the share of the images to take, nested: a smaller share is always a part of a larger one, and the
+            same images whatever the recipe's seed.
+        holdout: a split by group, for sets without splits.
+        fps: how many frames a second of video to take.
+    """
+
+    path: str | None = None
+    render: Literal["lab_a", "lab_b"] | None = None
+    count: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    format: Literal["auto", "yolo", "coco", "voc", "folder", "video"] = "auto"
+    images: str | None = None
+    split: tuple[Name, ...] = ()
+    classes: dict[str, ClassTarget] = Field(default_factory=dict)
+    labelled_classes: tuple[ClassName, ...] | None = None
+    fraction: Fraction = 1.0
+    holdout: Holdout | None = None
+    fps: Annotated[float, Field(gt=0, le=240)] = 1.0
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.render is None):
+            raise ValueError("expected either 'path' or 'render'; give exactly one of the two")
+        if self.render is None and self.count is not None:
+            raise ValueError("'count' says how many images to render; beside 'path' use 'fraction'")
+        if self.render is not None and (self.count is None or not self.split):
+            raise ValueError("expected 'count' and 'split' beside 'render' (e.g. count: 100, split: train)")
+        return self
+
+
+class Data(Section):
+    """Where images and labels come from.
+
+    Attributes:
+        root: the folder that relative paths count from; the default is the recipe's own folder.
+        source: labelled images of the domain the teachers know; not needed where every teacher has weights.
+        source_val: labelled source images that no teacher learned from; what *fuse* measures teachers on at home.
+        target: images of the new domain; their labels, if any, are never read for training.
+        target_labelled: labelled images of the new domain, for *finetune* and for the oracle.
+        target_dev: labelled images of the new domain that choices may be made on; they count as labels used.
+        test: labelled images of the new domain that only *evaluate* sees.
+    """
+
+    root: str = "."
+    source: Images | None = None
+    source_val: Images | None = None
+    target: Images
+    target_labelled: Images | None = None
+    target_dev: Images | None = None
+    test: Images | None = None

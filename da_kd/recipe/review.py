@@ -1,0 +1,71 @@
+"""The recipe's ``review``: who decides about pseudo labels, and what a person is asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from da_kd.recipe.values import Score, Section
+
+
+class Accept(Section):
+    """The rule of a scripted review: a kept box is accepted when both figures are reached.
+
+    Attributes:
+        score: the least score.
+        agreement: the least share of the able teachers that saw the box.
+    """
+
+    score: Score = 0.0
+    agreement: Score = 0.0
+
+
+class Simulate(Section):
+    """A reviewer who knows the truth, to measure what a review would be worth; uses ``data.target_labelled``.
+
+    Attributes:
+        budget: how many boxes the reviewer looks at or adds.
+        error: the share of decisions that come out wrong.
+        order: ``queue`` goes by what a correction is worth, ``random`` by chance.
+    """
+
+    budget: Annotated[int, Field(ge=0)] = 500
+    error: Score = 0.0
+    order: Literal["queue", "random"] = "queue"
+
+
+class Audit(Section):
+    """A random sample of whole images that a person labels completely: what measures labels and models.
+
+    Attributes:
+        images: how many images to draw; 0 for no audit.
+        draw: ``uniform`` gives every image the same chance; ``boxes`` gives half of it in proportion to its boxes,
+            which tells more about rare classes and less about empty images.
+        blind: whether the person sees an audited image without its pseudo labels first.
+        release: whether audited images may be trained on; they then measure a student too well.
+        beta: how much more recall counts than precision in the best threshold that the audit tells.
+    """
+
+    images: Annotated[int, Field(ge=0)] = 0
+    draw: Literal["uniform", "boxes"] = "uniform"
+    blind: bool = True
+    release: bool = False
+    beta: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class Review(Section):
+    """Pseudo labels in front of a person (or a rule) in FiftyOne.
+
+    Attributes:
+        mode: ``auto`` applies ``accept``; ``human`` pauses the run; ``skip`` leaves FiftyOne alone; ``simulate`` lets
+            labels that are at hand play the person, to measure what a review is worth. The report tells of it.
+        accept: the rule of ``auto``.
+        simulate: the reviewer of ``simulate``.
+        audit: the images of ``human`` that measure.
+    """
+
+    mode: Literal["auto", "human", "skip", "simulate"] = "skip"
+    accept: Accept = Accept()
+    simulate: Simulate = Simulate()
+    audit: Audit = Audit()
