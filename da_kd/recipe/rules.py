@@ -181,12 +181,18 @@ def _fuse_problems(recipe: Recipe) -> list[str]:
 
 
 def _schedule_problems(recipe: Recipe) -> list[str]:
-    """Return which schedules are to be validated on images that are not there."""
+    """Return which schedules are to be validated on images that are not there, or leave a device without an image."""
     own = {f"teachers.{teacher.name}.schedule": teacher.schedule for teacher in recipe.teachers}
     oracle = recipe.evaluate.oracle_schedule if recipe.evaluate is not None else None
     schedules = {"teach": recipe.teach, **own, "distill": recipe.distill, "finetune": recipe.finetune}
     schedules["evaluate.oracle_schedule"] = oracle
-    return [
+    devices = recipe.device.count(",") + 1
+    few = [
+        f"{place}.batch: {devices} devices share a step, and {schedule.batch} images are fewer; raise it, or name fewer"
+        for place, schedule in schedules.items()
+        if schedule is not None and schedule.batch != "auto" and schedule.batch < devices
+    ]
+    return few + [
         f"{place}.validate_on: needs 'data.{schedule.validate_on}'; add it, or leave 'validate_on' out"
         for place, schedule in schedules.items()
         if schedule is not None and schedule.validate_on and getattr(recipe.data, schedule.validate_on) is None

@@ -5,7 +5,8 @@ from da_kd.training.beforehand import training_problems
 from da_kd.training.mixing import Extra, mixed
 from da_kd.training.refresh import Refresh
 from da_kd.training.signals import Signals, doubtful
-from da_kd.training.train import Score, Setting, TrainingResult, TrainingTask, read_result, train
+from da_kd.training.task import Score, Setting, TrainingResult, TrainingTask, read_result
+from da_kd.training.train import train
 
 __all__ = [
     "Extra",

@@ -21,7 +21,7 @@ from da_kd.errors import DaKdError, RecipeError
 from da_kd.events import Job
 
 if TYPE_CHECKING:
-    from da_kd.training.train import TrainingTask
+    from da_kd.training.task import TrainingTask
 
 TASK, EVENTS, ERROR, LOG = "ranks.task", "ranks.events", "ranks.error", "ranks.log"
 _PAUSE = 0.2  # seconds between two looks at what was told

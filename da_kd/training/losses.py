@@ -92,11 +92,11 @@ class SignalLoss(v8DetectionLoss):  # type: ignore[misc]
         """Return the (images, anchors, classes) loss terms, weighed and silenced, in place."""
         if self._batch is None:
             return made
-        regions = self._batch["regions"]
+        regions, share = self._batch["regions"], self._weight[..., None]
         if regions.shape[1]:
             covered = torch.bmm(self._inside(regions).mT.to(regions.dtype), regions[..., 5:])
-            made.masked_fill_((covered > 0) & (given[1] <= 0), 0.0)
-        return made.mul_(self._weight[..., None])
+            share = torch.where((covered > 0) & (given[1] <= 0), 0.0, share)
+        return made.mul_(share)  # one product, since every pass over the terms is felt, there and back
 
     def _weigh_boxes(self, _: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Return the box loss' arguments, the target scores weighed."""

@@ -71,21 +71,23 @@ def _measured(start: Path, imgsz: int, lesson: Lesson, device: str) -> int:
     return max(1, found)
 
 
-def halved(name: str, at_once: int, job: Job) -> int:
-    """Return half of a batch that did not fit, and say so.
+def halved(name: str, at_once: int, job: Job, devices: int = 1) -> int:
+    """Return half of a batch that did not fit, and say so; a device that shares a step keeps one image at least.
 
     Args:
         name: what the training is called.
-        at_once: how many images it was.
+        at_once: how many images it was, of all devices together.
         job: where the warning goes.
+        devices: how many share a step.
 
     Raises:
-        SetupError: it was one image.
+        SetupError: it was one image on each.
     """
-    if at_once == 1:
+    if at_once // 2 < devices:
+        each = " on each device" if devices > 1 else ""
         raise SetupError(
-            f"Training '{name}' expected memory for one image at a time; there is too little. Use a smaller 'imgsz', a "
-            "smaller model, or another 'device'."
+            f"Training '{name}' expected memory for one image at a time{each}; there is too little. Use a smaller "
+            "'imgsz', a smaller model, or another 'device'."
         )
     warn_smaller(name, at_once, at_once // 2, job)
     return at_once // 2

@@ -80,7 +80,7 @@ def per_class(facts: ReportFacts) -> Figure | None:
 
 
 def curve(epochs: Sequence[Mapping[str, float]]) -> Figure | None:
-    """Return the losses of one training over its epochs (left axis), and AP50 where it was measured (right axis)."""
+    """Return the losses of one training over its epochs, and, on the right axis, its AP where epochs were scored."""
     data = []
     for key, (name, colour) in _LOSSES.items():
         line = _line(epochs, key, name, colour)
@@ -91,7 +91,7 @@ def curve(epochs: Sequence[Mapping[str, float]]) -> Figure | None:
     layout = _layout(220) | {"showlegend": False}
     layout["xaxis"] |= {"title": _title("epoch"), "rangemode": "tozero", "showgrid": False}
     layout["yaxis"] |= {"title": _title("loss"), "rangemode": "tozero", "nticks": 5}
-    reached = _line(epochs, "AP50", "AP50", "--ink-soft")
+    reached = _line(epochs, "val_AP", "validation AP", "--ink-soft")
     if reached:
         reached |= {"yaxis": "y2", "line": {"color": "--ink-soft", "width": 2, "dash": "dot"}}
         data.append(reached)

@@ -28,7 +28,7 @@ class ReportFacts:
         metrics: the object that goes into ``metrics.json``: ``models`` (row to AP, AP50, ... and ``per_class``,
             fractions or None), ``gap_recovered`` (``student``, ``finetuned``), ``absent`` (row to the reason why it is
             missing), ``classes``, ``seed``, ``versions``, ``seconds`` (by stage), ``schema``.
-        curves: by row, one mapping per epoch with ``epoch``, ``box_loss``, ``cls_loss``, ``dfl_loss``, maybe ``AP50``.
+        curves: by row, one mapping per epoch: ``epoch``, ``box_loss``, ``cls_loss``, ``dfl_loss``, maybe ``val_AP``.
         pseudo: pseudo labels with scores and states.
         label_truth: labels of images that were pseudo-labelled, to tell how right the pseudo labels are.
         keep: by class name, the score from which a pseudo label is kept.

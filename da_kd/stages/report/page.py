@@ -81,7 +81,7 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "absent": {name_of(row): reason for row, reason in facts.absent.items()},
         "per_class": _per_class(facts),
         "curves": curves,
-        "any_ap50": any("AP50" in step for epochs in facts.curves.values() for step in epochs),
+        "any_validated": any("val_AP" in step for epochs in facts.curves.values() for step in epochs),
         "pseudo": pseudo,
         "quality": _quality(facts),
         "guard": _guard(facts),

@@ -104,10 +104,10 @@ distributed.destroy_process_group()
 
 
 def test_each_takes_its_part_of_the_images_and_gradients_are_averaged(shared, doubts, tmp_path: Path) -> None:
-    from da_kd.training.train import _arguments
+    from da_kd.training.arguments import library_arguments
 
     wanted = shared(images=doubts, epochs=1, args={"mosaic": 0.0})
-    (tmp_path / "task").write_bytes(pickle.dumps((wanted, _arguments(wanted, tmp_path, 1, 4) | {"batch": 4})))
+    (tmp_path / "task").write_bytes(pickle.dumps((wanted, library_arguments(wanted, tmp_path, 1, 4) | {"batch": 4})))
     (tmp_path / "each.py").write_text(EACH)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

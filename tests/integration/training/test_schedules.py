@@ -306,16 +306,16 @@ def test_images_that_are_gone_are_counted_before_anything_runs(task, cells, tmp_
 
 def test_augmentation_sets_are_the_librarys_arguments_and_can_be_changed(task, tmp_path: Path) -> None:
     from da_kd.offline import settle_ultralytics
-    from da_kd.training.train import _arguments
+    from da_kd.training.arguments import library_arguments
 
     settle_ultralytics()
     from ultralytics.cfg import get_cfg
 
     for values in PRESETS.values():
         get_cfg(overrides=dict(values))
-    made = _arguments(task(augment="strong", args={"mixup": 0.7}), tmp_path, 3, 5)
+    made = library_arguments(task(augment="strong", args={"mixup": 0.7}), tmp_path, 3, 5)
     assert (made["mixup"], made["cutmix"]) == (0.7, 0.2)
-    assert "mosaic" not in _arguments(task(), tmp_path, 3, 5)
+    assert "mosaic" not in library_arguments(task(), tmp_path, 3, 5)
 
 
 def test_an_open_batch_is_16_on_a_cpu(task, tmp_path: Path) -> None:

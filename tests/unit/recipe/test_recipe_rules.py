@@ -2,6 +2,7 @@
 
 import pytest
 
+from da_kd.errors import RecipeError
 from da_kd.recipe import parse_recipe
 
 
@@ -134,3 +135,10 @@ def test_a_wrong_item_is_not_also_told_as_an_empty_list(problems, small):
     assert problems("teachers.big.weight=-1", tree=small) == (
         "teachers.0.weight: expected greater than 0; found the number -1",
     )
+
+
+def test_devices_that_share_a_step_need_an_image_each(small):
+    small["distill"]["batch"] = 2
+    with pytest.raises(RecipeError, match=r"distill\.batch: 3 devices share a step, and 2 images are fewer"):
+        parse_recipe({**small, "device": "cuda:0,1,2"})
+    assert parse_recipe({**small, "device": "cuda:0,1"}).distill.batch == 2

@@ -77,7 +77,7 @@ def facts(tmp_path) -> ReportFacts:
             "versions": {"numpy": "2", EVIL: EVIL},
             "seconds": {"teach": 75.4, "report": np.float32(0.5)},
         },
-        curves={"student": epochs, "teacher:t": [{**epochs[0], "AP50": 0.4}], "oracle": []},
+        curves={"student": epochs, "teacher:t": [{**epochs[0], "val_AP": 0.4}], "oracle": []},
         pseudo=dataclasses.replace(pseudo, state=state.astype(np.int8)),
         label_truth=pseudo,
         keep={"default": 0.5, EVIL: 0.6},
