@@ -5,12 +5,24 @@ from da_kd.recipe.labels import Fuse, Guard, Predict, Teacher, Thresholds, Views
 from da_kd.recipe.load import dump_recipe, load_recipe, parse_recipe, recipe_from_text
 from da_kd.recipe.models import Evaluate, Recipe, Report
 from da_kd.recipe.review import Accept, Audit, Review, Simulate
-from da_kd.recipe.training import Architecture, Distill, Finetune, FinetuneMix, Mix, Refresh, Rounds, Schedule, Student
+from da_kd.recipe.training import (
+    Architecture,
+    Average,
+    Distill,
+    Finetune,
+    FinetuneMix,
+    Mix,
+    Refresh,
+    Rounds,
+    Schedule,
+    Student,
+)
 
 __all__ = [
     "Accept",
     "Architecture",
     "Audit",
+    "Average",
     "Data",
     "Distill",
     "Evaluate",

@@ -102,7 +102,8 @@ def _torchvision_problems(teacher: Teacher, recipe: Recipe) -> list[str]:
     schedule, where = (teacher.schedule, f"{place}.schedule") if teacher.schedule else (recipe.teach, "teach")
     if schedule is None:
         return problems
-    taken = [key for key in ("validate_on", "augment") if getattr(schedule, key) not in (None, "default")]
+    fields = type(schedule).model_fields
+    taken = [key for key in ("validate_on", "augment", "ema") if getattr(schedule, key) != fields[key].default]
     problems += [f"{where}.{key}: a torchvision teacher knows no such thing; leave '{key}' out" for key in taken]
     if schedule.batch == "auto":
         problems.append(f"{where}.batch: 'auto' is for ultralytics' models; give a number")
@@ -132,12 +133,30 @@ def stage_problems(recipe: Recipe) -> list[str]:
         problems.append("finetune: goes on with the student that 'distill' trains; add a 'distill' section")
     if recipe.finetune is not None and data.target_labelled is None:
         problems.append("finetune: needs 'data.target_labelled'; add it, or leave 'finetune' out")
+    if recipe.finetune is not None and recipe.finetune.init == "source" and data.source is None:
+        problems.append("finetune.init: 'source' needs 'data.source'; add it, or go on from the 'student'")
     if recipe.distill is not None and recipe.distill.init == "source" and data.source is None:
         problems.append("distill.init: 'source' needs 'data.source'; add it, or start from 'model'")
+    problems += _review_problems(recipe)
     if recipe.review.mode == "simulate" and data.target_labelled is None:
         problems.append("review.mode: 'simulate' needs 'data.target_labelled', the labels that the reviewer goes by")
     if evaluate is not None and data.test is None:
         problems.append("evaluate: needs 'data.test', labelled images of the target; add it, or leave 'evaluate' out")
+    return problems
+
+
+def _review_problems(recipe: Recipe) -> list[str]:
+    """Return what a review is asked that it cannot tell."""
+    review, problems = recipe.review, []
+    if review.audit.twice > review.audit.images:
+        problems.append(
+            f"review.audit.twice: expected at most as many as the {review.audit.images} images of the audit; "
+            f"found {review.audit.twice}"
+        )
+    if review.simulate.budgets and review.mode != "simulate":
+        problems.append("review.simulate.budgets: needs 'review.mode: simulate'")
+    if review.simulate.budgets and recipe.distill is not None and recipe.distill.patience is not None:
+        problems.append("review.simulate.budgets: students are compared after equal steps; leave 'distill.patience' out")
     return problems
 
 

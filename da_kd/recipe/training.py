@@ -28,6 +28,21 @@ class Architecture(Section):
     imgsz: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] = 640
 
 
+class Average(Section):
+    """The moving average of the weights that is saved and scored.
+
+    After n steps the old average counts ``decay * (1 - exp(-n / tau))``: young averages forget faster.
+
+    Attributes:
+        decay: what it comes to in a long training; 0 takes the last step's weights.
+        tau: in how many steps, about, it comes near to that. In a training of a few hundred steps the default hardly
+            averages.
+    """
+
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    tau: Annotated[float, Field(gt=0)] = 2000
+
+
 class Schedule(Section):
     """How long and how fast a model is trained.
 
@@ -45,6 +60,7 @@ class Schedule(Section):
         patience: beside ``validate_on``: epochs without a better AP after which the training ends.
         augment: how images are varied: as ultralytics does by ``default``, or a ``strong`` or ``weak`` set, or
             ``none``; ``args`` stand over it.
+        ema: how weights are averaged.
         args: further training arguments of ultralytics (augmentation and the like), passed on as they are; where a
             teacher of kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
     """
@@ -58,6 +74,7 @@ class Schedule(Section):
     validate_on: Literal["source_val", "target_dev"] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     augment: Literal["default", "strong", "weak", "none"] = "default"
+    ema: Average = Average()
     args: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("args")
@@ -184,9 +201,12 @@ class Finetune(Schedule):
     """The student goes on with labelled target images.
 
     Attributes:
+        init: what goes on: the ``student``, or, for comparison, its architecture trained on the ``source`` alone, which
+            never saw a pseudo label.
         fraction: the share of ``data.target_labelled`` to use, nested over fractions, the same for every seed.
         mix: other images to keep seeing.
     """
 
+    init: Literal["student", "source"] = "student"
     fraction: Fraction = 1.0
     mix: FinetuneMix = FinetuneMix()

@@ -142,7 +142,7 @@ def sit(kind: Callable[..., Any], task: TrainingTask, arguments: dict[str, Any],
     """
     switch_loggers()
     try:
-        trainer = kind(arguments, task.lesson, job, task.name, folder, task.refresh, task.score)
+        trainer = kind(arguments, task, folder, job)
     except (SyntaxError, TypeError, ValueError) as error:  # an argument the library does not know or cannot use
         first = next((line for line in str(error).splitlines() if line.strip()), "unknown argument")
         raise RecipeError([f"the schedule of '{task.name}': {first.strip()}"]) from error

@@ -14,7 +14,6 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,9 +31,10 @@ from da_kd.events import Figures, Job
 from da_kd.training.architecture import TRANSFORMER, head_of
 from da_kd.training.losses import set_criterion
 from da_kd.training.memory import warn_smaller
-from da_kd.training.refresh import Refresh, refresh_labels, refreshed
+from da_kd.training.refresh import refresh_labels, refreshed
 from da_kd.training.signals import Lesson
 from da_kd.training.table_data import StretchedDataset, TableDataset
+from da_kd.training.task import Score, TrainingTask
 
 
 class TableTrainer(DetectionTrainer):  # type: ignore[misc]
@@ -42,27 +42,16 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
 
     Args:
         overrides: the library's training arguments.
-        lesson: what to train on; every image must be usable.
-        job: where progress goes; asked before every batch whether to stop.
-        name: what the training is called in progress.
+        task: what is trained; every image must be usable.
         folder: where ``resume.pt`` and ``curves.jsonl`` are kept.
-        refresh: how labels are made anew as it learns, if they are.
-        score: what scores the averaged weights after every epoch, if they are.
+        job: where progress goes; asked before every batch whether to stop.
     """
 
-    def __init__(
-        self,
-        overrides: dict[str, Any],
-        lesson: Lesson,
-        job: Job,
-        name: str,
-        folder: Path,
-        refresh: Refresh | None = None,
-        score: Callable[[Path, str, Job], float | None] | None = None,
-    ) -> None:
-        self._lesson, self._job, self._name, self._folder = lesson, job, name, folder
-        self._refresh, self._fixed, self._labelled_after = refresh, lesson, 0
-        self._score, self._score_now, self._at_once = score, 0.0, int(overrides["batch"])
+    def __init__(self, overrides: dict[str, Any], task: TrainingTask, folder: Path, job: Job) -> None:
+        self._lesson, self._job, self._name, self._folder = task.lesson, job, task.name, folder
+        self._refresh, self._fixed, self._labelled_after = task.refresh, task.lesson, 0
+        self._average, self._score, self._score_now = task.schedule.ema, task.score, 0.0
+        self._at_once = int(overrides["batch"])
         self.best_fitness: float | None = None
         super().__init__(overrides=overrides)
         self.args.distill_model = overrides.get("distill_model")  # where it lies now, not when it was interrupted
@@ -132,6 +121,8 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
     def resume_training(self, ckpt: Any) -> None:
         """Take an interrupted training up; the library calls this last in its set-up, when all it copies is copied."""
         super().resume_training(ckpt)
+        average = self._average
+        self.ema.decay = lambda steps: average.decay * (1 - math.exp(-steps / average.tau))
         if self._refresh is not None or not self._lesson.rows.plain:
             model = unwrap_model(self.model)
             set_criterion(getattr(model, "student_model", model), self.start_epoch)
@@ -209,7 +200,7 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
         shutil.copyfile(checkpoint, temporary)
         os.replace(temporary, self._folder / name)
 
-    def _scored(self, score: Callable[[Path, str, Job], float | None]) -> float:
+    def _scored(self, score: Score) -> float:
         """Return the score of the averaged weights, as they would be written now."""
         weights = self.wdir / "scored.pt"
         averaged = deepcopy(self.ema.ema)

@@ -27,7 +27,7 @@ def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 # Keys that came later: at their default they are left out, so that what was made before them stays what it is.
-_LATER = ("validate_on", "patience", "augment", "adapt", "mix")
+_LATER = ("validate_on", "patience", "augment", "adapt", "mix", "ema")
 
 
 def keys_of(section: BaseModel, prefix: str) -> dict[str, Any]:
@@ -63,7 +63,18 @@ def ground_truth_version(images: ImageSet) -> int:
 
 def training_units(architecture: Architecture, schedule: Schedule, images: ImageSet, more: float = 0) -> float:
     """Return a training's work in megapixels seen; ``more`` images are mixed in for each of the set."""
+    count, _, epochs = _length(schedule, images, more)
+    return epochs * count * architecture.imgsz**2 / 1e6
+
+
+def training_steps(schedule: Schedule, images: ImageSet, more: float = 0) -> int:
+    """Return the most optimiser steps that a training takes; validation may end it before."""
+    _, per_epoch, epochs = _length(schedule, images, more)
+    return epochs * per_epoch
+
+
+def _length(schedule: Schedule, images: ImageSet, more: float) -> tuple[int, int, int]:
+    """Return images an epoch, steps an epoch, and epochs."""
     count = round(len(images.table) * (1 + more))
     per_epoch = math.ceil(count / schedule.planned_batch)
-    epochs = schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))
-    return epochs * count * architecture.imgsz**2 / 1e6
+    return count, per_epoch, schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))

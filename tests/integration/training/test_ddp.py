@@ -94,7 +94,7 @@ class Watched(RankedTrainer):
         return super().preprocess_batch(batch)
 
 told = {"grad": [], "files": [], "weights": []}
-trainer = Watched(arguments, task.lesson, Job(), task.name, folder)
+trainer = Watched(arguments, task, folder, Job())
 trainer.train()
 told["loss"] = isinstance(trainer.model.module.criterion, SignalLoss)
 told["weight"] = next(trainer.model.module.parameters()).flatten()[:5].tolist()
