@@ -32,7 +32,8 @@ class Images(Section):
     """A set of images, with or without labels: a place on the disk, or rendered by da_kd itself.
 
     Attributes:
-        path: a folder, a ``data.yaml``, a COCO JSON file, or a video; relative to ``data.root``.
+        path: a folder, a ``data.yaml``, a COCO JSON file, a video, or a Parquet file that lists images in a column
+            ``path``; relative to ``data.root``. A folder or a Parquet file may lie in an object store (``s3://...``).
         render: instead of a path: which laboratory's blood smears to draw.
         count: how many images to draw (``render`` only).
         format: how labels are written; ``auto`` looks.
@@ -52,7 +53,7 @@ class Images(Section):
     path: str | None = None
     render: Literal["lab_a", "lab_b"] | None = None
     count: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    format: Literal["auto", "yolo", "coco", "voc", "folder", "video"] = "auto"
+    format: Literal["auto", "yolo", "coco", "voc", "folder", "video", "list"] = "auto"
     images: str | None = None
     split: tuple[Name, ...] = ()
     classes: dict[str, ClassTarget] = Field(default_factory=dict)

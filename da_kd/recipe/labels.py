@@ -89,12 +89,23 @@ class Predict(Section):
         batch: images per forward pass.
         shard: images per file that is written; the most that a kill can lose.
         max_bad: the share of unreadable images above which the stage refuses to go on.
+        engine: ``local`` works on this machine; ``ray`` shares out the shards among the processes of a Ray cluster,
+            that of the variable RAY_ADDRESS or, without it, one that is started here. The same files come out.
+        workers: for ``ray``: how many processes; the default is one a GPU of the cluster, without GPUs one a CPU.
     """
 
     floor: Score = 0.02
     batch: Annotated[int, Field(ge=1)] = 16
     shard: Annotated[int, Field(ge=1)] = 256
     max_bad: Score = 0.2
+    engine: Literal["local", "ray"] = "local"
+    workers: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _workers_are_rays(self) -> Self:
+        if self.workers is not None and self.engine != "ray":
+            raise ValueError("'workers' means nothing with 'engine: local'; remove it, or set 'engine: ray'")
+        return self
 
 
 class Thresholds(Section):

@@ -50,13 +50,22 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         RecipeError: with every problem found.
     """
     path = Path(path)
+    return parse_recipe(read_tree(path), changes, folder=path.resolve().parent, source=str(path))
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises:
+        RecipeError: there is no such file, or it holds something else.
+    """
     if not path.is_file():
         raise RecipeError([f"expected a YAML file at {path}; there is none"], str(path))
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError([f"expected UTF-8 text; byte {error.start} is not"], str(path)) from error
-    return recipe_from_text(text, changes, folder=path.resolve().parent, source=str(path))
+    return _tree_of(text, str(path))
 
 
 def recipe_from_text(
@@ -67,13 +76,17 @@ def recipe_from_text(
     Raises:
         RecipeError: with every problem found.
     """
+    return parse_recipe(_tree_of(text, source), changes, folder=folder, source=source)
+
+
+def _tree_of(text: str, source: str) -> dict[str, Any]:
     try:
         tree = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - derived from the safe loader
     except yaml.YAMLError as error:
         raise RecipeError([f"not readable as YAML: {_yaml_place(error)}"], source) from error
     if not isinstance(tree, dict):
         raise RecipeError([f"expected keys and values; found {_kind(tree)}"], source)
-    return parse_recipe(tree, changes, folder=folder, source=source)
+    return tree
 
 
 def parse_recipe(
@@ -90,7 +103,7 @@ def parse_recipe(
     try:
         recipe = _anchored(Recipe.model_validate(filled), folder or Path.cwd())
     except ValidationError as error:
-        problems += _explain(error)
+        problems += explain(error, Recipe)
     if problems:
         raise RecipeError(problems, source)
     return recipe
@@ -220,8 +233,8 @@ def _kind(value: Any) -> str:
     return names.get(type(value), f"{value!r}")
 
 
-def _explain(error: ValidationError) -> list[str]:
-    """Return one sentence for each mistake: where, what was expected, what was found, what to do."""
+def explain(error: ValidationError, whole: type[BaseModel]) -> list[str]:
+    """Return one sentence for each mistake in a ``whole``: where, what was expected, what was found, what to do."""
     problems: list[str] = []
     found = error.errors(include_url=False)
     for item in found:
@@ -229,7 +242,7 @@ def _explain(error: ValidationError) -> list[str]:
             continue  # items that are wrong themselves are not counted; they have their own sentences
         place = ".".join(str(step) for step in item["loc"] if not str(step).startswith("function-"))
         if item["type"] == "extra_forbidden":
-            problems.append(_unknown_key(place, item["loc"]))
+            problems.append(_unknown_key(place, item["loc"], whole))
         elif item["type"] == "missing":
             problems.append(f"{place}: expected a value; found none; add it")
         elif item["type"] == "value_error":
@@ -260,9 +273,9 @@ def _wanted(item: Mapping[str, Any]) -> str:
     return words.get(kind, f"{text[0].lower()}{text[1:]}")
 
 
-def _unknown_key(place: str, loc: Sequence[int | str]) -> str:
+def _unknown_key(place: str, loc: Sequence[int | str], whole: type[BaseModel]) -> str:
     """Return the sentence for a key that no section knows, with the nearest key it does know."""
-    model: type[BaseModel] | None = Recipe
+    model: type[BaseModel] | None = whole
     for step in loc[:-1]:
         model = _inner(model, step)
     known = [field.alias or name for name, field in model.model_fields.items()] if model is not None else []

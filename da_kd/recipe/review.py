@@ -28,11 +28,14 @@ class Simulate(Section):
         budget: how many boxes the reviewer looks at or adds.
         error: the share of decisions that come out wrong.
         order: ``queue`` goes by what a correction is worth, ``random`` by chance.
+        budgets: further budgets, to measure what a review is worth: for each of them, in both orders, and for none at
+            all, a student of its own is trained and scored. The report shows AP and F1 of the labels by budget.
     """
 
     budget: Annotated[int, Field(ge=0)] = 500
     error: Score = 0.0
     order: Literal["queue", "random"] = "queue"
+    budgets: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
 
 class Audit(Section):
@@ -43,6 +46,8 @@ class Audit(Section):
         draw: ``uniform`` gives every image the same chance; ``boxes`` gives half of it in proportion to its boxes,
             which tells more about rare classes and less about empty images.
         blind: whether the person sees an audited image without its pseudo labels first.
+        twice: how many of these images are shown once more at the end of the audit, without the first answer: how
+            often the answers differ tells how often the reviewer errs.
         release: whether audited images may be trained on; they then measure a student too well.
         beta: how much more recall counts than precision in the best threshold that the audit tells.
     """
@@ -50,6 +55,7 @@ class Audit(Section):
     images: Annotated[int, Field(ge=0)] = 0
     draw: Literal["uniform", "boxes"] = "uniform"
     blind: bool = True
+    twice: Annotated[int, Field(ge=0)] = 0
     release: bool = False
     beta: Annotated[float, Field(gt=0, le=10)] = 1.0
 

@@ -156,7 +156,7 @@ def _review_problems(recipe: Recipe) -> list[str]:
     if review.simulate.budgets and review.mode != "simulate":
         problems.append("review.simulate.budgets: needs 'review.mode: simulate'")
     if review.simulate.budgets and recipe.distill is not None and recipe.distill.patience is not None:
-        problems.append("review.simulate.budgets: students are compared after equal steps; leave 'distill.patience' out")
+        problems.append("review.simulate.budgets: compares students of equal steps; leave 'distill.patience' out")
     return problems
 
 
