@@ -22,11 +22,12 @@ def evaluate(
 ) -> None:
     """Score predictions against labels.
 
-    The figures are those of pycocotools, fractions from 0 to 1.
+    The figures are those of pycocotools, fractions from 0 to 1. Intervals are 95 % over images; types of errors are
+    told with the AP50 that each costs (docs/metrics.md).
     """
-    from da_kd.stages.evaluate.metrics import read_truth_and_predictions, score_coco
+    from da_kd.stages.evaluate.metrics import evaluate_coco, read_truth_and_predictions
 
-    metrics = score_coco(*read_truth_and_predictions(truth, predictions), max_boxes)
+    metrics = evaluate_coco(*read_truth_and_predictions(truth, predictions), max_boxes).metrics
     if json:
         typer.echo(jsonlib.dumps(metrics.as_json()))
     else:
@@ -35,14 +36,20 @@ def evaluate(
 
 def _show(metrics: Metrics) -> None:
     from da_kd.cli.terminal import new_table, say, show
+    from da_kd.stages.evaluate.metrics import FIGURES
 
-    table = new_table("figure", "value", right=("value",))
-    tree = metrics.as_json()
-    for name, value in tree.items():
-        if name != "per_class":
-            table.add_row(name, figure(value))
-    for name, value in tree["per_class"].items():
-        table.add_row(f"AP of {name}", figure(value))
+    table = new_table("figure", "value", "95 % interval", right=("value", "95 % interval"))
+    for name in FIGURES:
+        ends = metrics.intervals.get(name)
+        table.add_row(name, figure(getattr(metrics, name)), f"{figure(ends[0])} to {figure(ends[1])}" if ends else "")
+    for name, value in metrics.per_class.items():
+        table.add_row(f"AP of {name}", figure(value), "")
     show(table)
     if metrics.AP is None:
         say("There is nothing to find in the ground truth, so AP is undefined.")
+        return
+    say()
+    table = new_table("errors", "how many", "AP50 lost", right=("how many", "AP50 lost"))
+    for name, error in metrics.errors.items():
+        table.add_row(name, str(error["count"]), figure(error["AP50"]))
+    show(table)

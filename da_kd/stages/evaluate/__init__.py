@@ -10,7 +10,7 @@ from da_kd.data.classes import Target
 from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary, table_of
 from da_kd.events import Job
 from da_kd.recipe import Evaluate
-from da_kd.stages.evaluate.metrics import Metrics, score_tables, undefined
+from da_kd.stages.evaluate.metrics import Evaluation, Metrics, evaluate_tables, undefined
 from da_kd.stages.evaluate.scoring import FLOOR, Scorer
 from da_kd.stages.fuse.classes import class_map
 from da_kd.store import write_json
@@ -29,7 +29,10 @@ def run(
     out: Path,
     job: Job,
 ) -> None:
-    """Write ``predictions.parquet`` (in the classes of ``test``) and ``metrics.json`` of one model into ``out``.
+    """Write what one model finds and how right it is into ``out``.
+
+    That is ``predictions.parquet`` in the classes of ``test``; ``metrics.json`` with the figures; and ``detail.json``
+    with precision-recall curves, and AP in every resample of the images.
 
     Args:
         name: the model's row.
@@ -48,8 +51,13 @@ def run(
     predictions.write(out / "predictions.parquet")
     answered = any(not reason for reason in said.reason)
     vocabulary = test.table.vocabulary
-    metrics = score_tables(test.table, predictions, config.max_boxes) if answered else undefined(vocabulary)
+    if answered:
+        scored = evaluate_tables(test.table, predictions, config.max_boxes)
+    else:
+        scored = Evaluation(undefined(vocabulary))
+    metrics = scored.metrics
     write_json(out / "metrics.json", metrics.as_json())
+    write_json(out / "detail.json", scored.detail())
     job.note(f"{name}: AP {_figure(metrics.AP)}, AP50 {_figure(metrics.AP50)}.")
 
 

@@ -1,4 +1,4 @@
-"""Average precision as everybody counts it: the one room for pycocotools.
+"""Average precision as everybody counts it, and what is told beside it: intervals, types of errors, curves.
 
 Knows boxes, classes and scores; must not know which model made the boxes, or where images, runs and reports lie.
 Figures are fractions, 0 to 1, and equal to the last digit what plain pycocotools prints.
@@ -6,24 +6,37 @@ Figures are fractions, 0 to 1, and equal to the last digit what plain pycocotool
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from da_kd.detections import DetectionTable, State, Vocabulary
-from da_kd.errors import DataError, InputError
-from da_kd.stages.evaluate.coco_files import check_coco, read_truth_and_predictions
+from da_kd.detections import DetectionTable, Vocabulary
+from da_kd.errors import InputError
+from da_kd.stages.evaluate import errors, resampling
+from da_kd.stages.evaluate.coco_files import read_truth_and_predictions
+from da_kd.stages.evaluate.matches import SIZES, Doubles, Matches, match
+from da_kd.stages.evaluate.precision import precision_curves, total_recall
+from da_kd.stages.evaluate.sides import Sides, sides_of_coco, sides_of_tables
 
-__all__ = ["Metrics", "gap_recovered", "read_truth_and_predictions", "score_coco", "score_tables", "undefined"]
+__all__ = [
+    "FIGURES",
+    "Evaluation",
+    "Metrics",
+    "evaluate_coco",
+    "evaluate_tables",
+    "gap_recovered",
+    "read_truth_and_predictions",
+    "score_coco",
+    "score_tables",
+    "undefined",
+]
 
-_AREAS = {"AP": 0, "APs": 1, "APm": 2, "APl": 3}  # positions in pycocotools' list of area ranges
-_THRESHOLDS = {"AP50": 0, "AP75": 5}  # positions in its list of IoU thresholds 0.50, 0.55, ... 0.95
+FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+_AT_50_AND_75 = (0, 5)  # positions in the list of IoU thresholds
+_DIGITS = 4  # of a curve
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,10 @@ class Metrics:
         APl: AP of objects over 96 x 96 pixels.
         AR100: average recall with at most 100 boxes per image and class.
         per_class: AP of every class by name.
+        intervals: of ``AP`` and ``AP50``, the ends of the 95 % interval over images, or None; may be empty.
+        errors: by type (see :func:`~da_kd.stages.evaluate.errors.error_types`), ``count`` and ``AP50``, what it costs.
+        confusion: a triple per pair of classes that occurs: the object's class, what it is taken for, how often; None
+            stands for nothing (see :func:`~da_kd.stages.evaluate.errors.confusion`).
     """
 
     AP: float | None
@@ -49,11 +66,41 @@ class Metrics:
     APl: float | None
     AR100: float | None
     per_class: Mapping[str, float | None]
+    intervals: Mapping[str, Sequence[float] | None] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    confusion: Sequence[Sequence[Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures as a JSON object, undefined ones as null."""
-        names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
-        return {**{name: getattr(self, name) for name in names}, "per_class": dict(self.per_class)}
+        """Return the figures as a JSON object, undefined ones as null; what was not asked for is left out."""
+        tree = {**{name: getattr(self, name) for name in FIGURES}, "per_class": dict(self.per_class)}
+        more = {
+            "intervals": {name: ends and list(ends) for name, ends in self.intervals.items()},
+            "errors": {name: dict(error) for name, error in self.errors.items()},
+            "confusion": [list(triple) for triple in self.confusion],
+        }
+        return tree | {name: value for name, value in more.items() if value}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures and what they are made of.
+
+    Attributes:
+        metrics: the figures, with intervals, types of errors and confusion.
+        curves: at IoU 0.50, precision at the recalls 0.00, 0.01, ... 1.00, by class name; undefined classes are absent.
+        resamples: AP and AP50 in every resample, None where there are too few images.
+    """
+
+    metrics: Metrics
+    curves: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    resamples: resampling.Resamples | None = None
+
+    def detail(self) -> dict[str, Any]:
+        """Return curves and resamples as a JSON object."""
+        drawn: dict[str, Any] = {"seed": resampling.SEED}
+        if self.resamples is not None:
+            drawn |= {name: _listed(getattr(self.resamples, name)) for name in ("AP", "AP50")}
+        return {"curves": {name: list(curve) for name, curve in self.curves.items()}, "resamples": drawn}
 
 
 def undefined(classes: Vocabulary) -> Metrics:
@@ -75,18 +122,14 @@ def score_coco(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]
         InputError: ``max_boxes`` is below 1.
         DataError: an entry lacks a key or has a wrong value, or an id is not in the truth.
     """
-    check_coco(truth, predictions)
-    if max_boxes < 1:
-        raise InputError(f"Expected max_boxes to be at least 1; found {max_boxes}.")
-    images = _numbers([image["id"] for image in truth["images"]])
-    categories = _numbers([category["id"] for category in truth["categories"]])
-    objects = [_annotation(item, number, images, categories) for number, item in enumerate(truth["annotations"], 1)]
-    results = [
-        {**_annotation({**item, "area": None, "iscrowd": 0}, number, images, categories), "score": item["score"]}
-        for number, item in enumerate(predictions, 1)
-    ]
-    names = _distinct({category["id"]: str(category["name"]) for category in truth["categories"]})
-    return _evaluate(len(images), {categories[i]: name for i, name in names.items()}, objects, results, max_boxes)
+    return _figures(*_matched(sides_of_coco(truth, predictions), max_boxes), max_boxes)
+
+
+def evaluate_coco(
+    truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]], max_boxes: int = 100
+) -> Evaluation:
+    """Score as :func:`score_coco`, and tell more; see :class:`Evaluation`."""
+    return _evaluation(*_matched(sides_of_coco(truth, predictions), max_boxes), max_boxes)
 
 
 def score_tables(truth: DetectionTable, predictions: DetectionTable, max_boxes: int = 100) -> Metrics:
@@ -104,26 +147,12 @@ def score_tables(truth: DetectionTable, predictions: DetectionTable, max_boxes: 
     Raises:
         DataError: an image of the truth is missing in the predictions, or no class name is shared.
     """
-    rows = {key: row for row, key in enumerate(truth.key)}
-    missing = sorted(set(rows) - set(predictions.key))
-    if missing:
-        raise DataError(
-            f"Expected predictions for all {len(rows)} images of the ground truth; {len(missing)} are missing, "
-            f"e.g. '{missing[0]}'; predict on them first (an image without boxes counts, an absent one does not)."
-        )
-    label_of = _labels_by_name(predictions.vocabulary, truth.vocabulary)
-    row_of = np.array([rows.get(key, -1) for key in predictions.key], dtype=np.int64)
-    row, label = row_of[predictions.image_index], label_of[predictions.label]
-    use = (predictions.state == State.KEPT) & (row >= 0) & (label >= 0)
-    use[use] = truth.searched[row[use], label[use]]
-    found = _annotations(row[use], label[use], predictions.xyxy[use])
-    for item, score in zip(found, predictions.score[use].tolist(), strict=True):
-        item["score"] = score
-    use = (truth.state != State.DROPPED) & truth.searched[truth.image_index, truth.label]
-    objects = _annotations(truth.image_index[use], truth.label[use], truth.xyxy[use])
-    for item, state in zip(objects, truth.state[use], strict=True):
-        item["iscrowd"] = int(state != State.KEPT)
-    return _evaluate(len(truth), dict(enumerate(truth.vocabulary)), objects, found, max_boxes)
+    return _figures(*_matched(sides_of_tables(truth, predictions), max_boxes), max_boxes)
+
+
+def evaluate_tables(truth: DetectionTable, predictions: DetectionTable, max_boxes: int = 100) -> Evaluation:
+    """Score as :func:`score_tables`, and tell more; see :class:`Evaluation`."""
+    return _evaluation(*_matched(sides_of_tables(truth, predictions), max_boxes), max_boxes)
 
 
 def gap_recovered(source_only: Metrics | None, model: Metrics | None, oracle: Metrics | None) -> float | None:
@@ -139,81 +168,53 @@ def gap_recovered(source_only: Metrics | None, model: Metrics | None, oracle: Me
     return (own - low) / (high - low)
 
 
-def _numbers(ids: Sequence[Any]) -> dict[Any, int]:
-    """Number ids 0, 1, ... in their order, on which pycocotools' ranking of equal scores depends."""
-    return {item: number for number, item in enumerate(sorted(ids, key=lambda item: (isinstance(item, str), item)))}
+def _matched(sides: Sides, max_boxes: int) -> tuple[Matches, tuple[str, ...]]:
+    if max_boxes < 1:
+        raise InputError(f"Expected max_boxes to be at least 1; found {max_boxes}.")
+    return match(sides.truth, sides.found, sides.images, len(sides.classes), max_boxes), sides.classes
 
 
-def _distinct(names: Mapping[Any, str]) -> dict[Any, str]:
-    """Return the names, with their id behind them where two are the same, so that none is lost."""
-    count = Counter(names.values())
-    return {key: name if count[name] == 1 else f"{name} ({key})" for key, name in names.items()}
+def _figures(matches: Matches, classes: Sequence[str], max_boxes: int) -> Metrics:
+    return _metrics(precision_curves(matches), total_recall(matches, min(100, max_boxes)), classes)
 
 
-def _annotation(
-    item: Mapping[str, Any], number: int, images: Mapping[Any, int], categories: Mapping[Any, int]
-) -> dict[str, Any]:
-    """Return what pycocotools reads of an annotation, with an id from 1 (it takes id 0 for 'no match')."""
-    area = item.get("area")
-    return {
-        "id": number,
-        "image_id": images[item["image_id"]],
-        "category_id": categories[item["category_id"]],
-        "bbox": list(item["bbox"]),
-        "area": item["bbox"][2] * item["bbox"][3] if area is None else area,
-        "iscrowd": int(item.get("iscrowd") or 0),
+def _metrics(precision: Doubles, recall: Doubles, classes: Sequence[str]) -> Metrics:
+    """Return the figures of (10, 101, C, 4) precision and (10, C) recall."""
+    every, small, medium, large = (_mean(precision[..., size]) for size in range(len(SIZES)))
+    at_50, at_75 = (_mean(precision[position, ..., 0]) for position in _AT_50_AND_75)
+    by_class = {name: _mean(precision[:, :, label, 0]) for label, name in enumerate(classes)}
+    return Metrics(every, at_50, at_75, small, medium, large, _mean(recall), by_class)
+
+
+def _evaluation(matches: Matches, classes: Sequence[str], max_boxes: int) -> Evaluation:
+    precision = precision_curves(matches)
+    metrics = _metrics(precision, total_recall(matches, min(100, max_boxes)), classes)
+    curves = {
+        name: _listed(curve) for name, curve in zip(classes, precision[0, :, :, 0].T, strict=True) if curve[0] >= 0
     }
+    resamples = resampling.resample(matches)
+    name_of = dict(enumerate(classes)) | {-1: None}
+    more = replace(
+        metrics,
+        intervals=_intervals(metrics, resamples),
+        errors={name: {"count": one.count, "AP50": one.cost} for name, one in errors.error_types(matches).items()},
+        confusion=[(name_of[a], name_of[b], count) for (a, b), count in errors.confusion(matches).items()],
+    )
+    return Evaluation(more, curves, resamples)
 
 
-def _labels_by_name(names: Vocabulary, wanted: Vocabulary) -> npt.NDArray[np.int64]:
-    """Return for every label of ``names`` the label of the same name in ``wanted``, -1 where there is none."""
-    position = {name: label for label, name in enumerate(wanted)}
-    if names and wanted and not set(names) & set(wanted):
-        raise DataError(
-            f"Expected predictions of the classes {list(wanted)}; found only {list(names)}; map the class names."
-        )
-    return np.array([position.get(name, -1) for name in names], dtype=np.int64)
+def _intervals(metrics: Metrics, resamples: resampling.Resamples | None) -> dict[str, tuple[float, float] | None]:
+    """Return the intervals of AP and AP50, within 0 to 1."""
+    found: dict[str, tuple[float, float] | None] = {}
+    for name in ("AP", "AP50"):
+        ends = resampling.interval(getattr(metrics, name), getattr(resamples, name)) if resamples else None
+        found[name] = (max(0.0, ends[0]), min(1.0, ends[1])) if ends else None
+    return found
 
 
-def _annotations(
-    row: npt.NDArray[np.int64], label: npt.NDArray[np.integer], xyxy: npt.NDArray[np.floating]
-) -> list[dict[str, Any]]:
-    """Return boxes as pycocotools' annotations; widths are taken in float64, so that no digit is lost."""
-    xywh = xyxy.astype(np.float64)
-    xywh[:, 2:] -= xywh[:, :2]
-    columns = zip(row.tolist(), label.tolist(), xywh.tolist(), strict=True)
-    return [
-        {"id": number, "image_id": image, "category_id": kind, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-        for number, (image, kind, box) in enumerate(columns, 1)
-    ]
-
-
-def _evaluate(
-    images: int, names: Mapping[int, str], objects: list[dict[str, Any]], found: list[dict[str, Any]], max_boxes: int
-) -> Metrics:
-    """Run pycocotools on checked annotations; image ids are 0 to ``images`` - 1."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    header = {
-        "images": [{"id": i} for i in range(images)],
-        "categories": [{"id": i, "name": n} for i, n in names.items()],
-    }
-    with contextlib.redirect_stdout(io.StringIO()):  # it talks
-        sides = [COCO(), COCO()]
-        for side, annotations in zip(sides, (objects, found), strict=True):
-            side.dataset = {**header, "annotations": annotations}
-            side.createIndex()
-        scoring = COCOeval(*sides, "bbox")
-        scoring.params.maxDets = sorted({min(100, max_boxes), max_boxes})
-        scoring.evaluate()
-        scoring.accumulate()
-    precision = scoring.eval["precision"][..., -1]  # IoU threshold, recall, class, area
-    recall = scoring.eval["recall"][:, :, 0, 0]  # IoU threshold, class
-    figures = {name: _mean(precision[..., area]) for name, area in _AREAS.items()}
-    figures |= {name: _mean(precision[position, ..., 0]) for name, position in _THRESHOLDS.items()}
-    classes = {names[kind]: _mean(precision[:, :, k, 0]) for k, kind in enumerate(scoring.params.catIds)}
-    return Metrics(**figures, AR100=_mean(recall), per_class={name: classes[name] for name in names.values()})
+def _listed(values: Doubles) -> list[float | None]:
+    """Return rounded numbers, None for those that are none."""
+    return [value if np.isfinite(value) else None for value in values.round(_DIGITS).tolist()]
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:

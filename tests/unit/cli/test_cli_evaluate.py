@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+MORE = ["intervals", "errors", "confusion"]
+
 
 @pytest.fixture
 def files(tmp_path):
@@ -20,7 +22,7 @@ def test_json_is_one_object_and_nothing_else(da_kd, files):
     result = da_kd("evaluate", *files, "--json")
     assert result.exit_code == 0, result.stderr
     tree = json.loads(result.stdout)
-    assert list(tree) == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "per_class"]
+    assert list(tree) == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "per_class", *MORE]
     assert tree["AP"] == pytest.approx(1.0) and tree["APs"] is None
     assert set(tree["per_class"]) == {"cell"}
 
@@ -29,6 +31,7 @@ def test_the_table_shows_every_figure(da_kd, files):
     result = da_kd("evaluate", *files)
     assert result.exit_code == 0
     assert "AP of cell" in result.stdout and "1.000" in result.stdout
+    assert "AP50 lost" in result.stdout and "duplicate" in result.stdout
 
 
 def test_files_that_do_not_fit_are_a_sentence(da_kd, files, tmp_path):
