@@ -17,33 +17,38 @@ from da_kd.hashing import hash_json
 from da_kd.pipeline.inputs import Inputs
 from da_kd.pipeline.results import RunMetrics, StepOutcome
 from da_kd.pipeline.runs import Run
-from da_kd.pipeline.steps import STAGES, Step, absent_rows, rows
+from da_kd.pipeline.steps import STAGES, Step, absent_rows, is_point, review_value, rows
 from da_kd.pipeline.used import labels_of_trainings
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages import fuse, predict
 from da_kd.stages.evaluate import translate
+from da_kd.stages.evaluate.differences import paired_differences
 from da_kd.stages.evaluate.metrics import Metrics, gap_recovered, score_tables
 from da_kd.stages.report import ReportFacts, write_report
 from da_kd.store import Store, library_versions, write_json
 from da_kd.training import read_result
 
-_REPORT_VERSION = 4
+_REPORT_VERSION = 5
 
 
 def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> RunMetrics:
     """Return the figures of every row that is scored, and the reasons of those that are not."""
     absent = absent_rows(recipe)
     models: dict[str, Metrics] = {}
+    drawn: dict[str, Any] = {}
     for row in rows(recipe):
         step = steps.get(f"evaluate:{row}")
         if step is not None and store.finished(step.output):
             tree = json.loads((store.path(step.output) / "metrics.json").read_text(encoding="utf-8"))
             models[row] = Metrics(**tree)
+            drawn[row] = _detail(store.path(step.output))["resamples"]
         elif row not in absent:
             absent[row] = "not evaluated yet"
     low, high = models.get("source_only"), models.get("oracle")
     gaps = {row: gap_recovered(low, models.get(row), high) for row in ("student", "finetuned")}
-    return RunMetrics(models, gaps, absent, recipe.classes, recipe.seed, library_versions(), _seconds(steps, store))
+    value, seconds = review_value(recipe, steps, store), _seconds(steps, store)
+    apart = paired_differences(models, drawn)
+    return RunMetrics(models, gaps, absent, recipe.classes, recipe.seed, library_versions(), seconds, value, apart)
 
 
 def make_report(
@@ -57,7 +62,9 @@ def make_report(
 ) -> tuple[Path, StepOutcome]:
     """Write the run's report, or find that it says all this already."""
     folder, job, began = place.folder / "report", job.named("report"), time.time()
-    says = hash_json([_REPORT_VERSION, metrics.as_json(), dump_recipe(recipe), inputs.notes])
+    says = hash_json(
+        [_REPORT_VERSION, metrics.as_json(), dump_recipe(recipe), inputs.notes, _audit(_done(steps, store))]
+    )
     marker, page = folder / ".says", folder / "index.html"
     if page.is_file() and marker.is_file() and marker.read_text(encoding="utf-8") == says:
         job.emit(StageDone("report", name="report", reused=True))
@@ -91,7 +98,7 @@ def _seconds(steps: Mapping[str, Step], store: Store) -> dict[str, float]:
 def _facts(
     recipe: Recipe, place: Run, inputs: Inputs, steps: Mapping[str, Step], store: Store, metrics: RunMetrics
 ) -> ReportFacts:
-    done = {name: store.path(step.output) for name, step in steps.items() if store.finished(step.output)}
+    done = _done(steps, store)
     test = inputs.sets.get("test")
     review = done.get("review")
     trained = labels_of_trainings(recipe, inputs.sets)
@@ -109,8 +116,10 @@ def _facts(
         truth=test.table if test else None,
         test_root=test.root if test else None,
         predictions=_predictions(done),
+        precision=_precision(done),
         skipped=_skipped(recipe, done),
         review=_counts(review),
+        audit=_audit(done),
         notes=(*inputs.notes, *_sittings(done), *_labels_used(done), *trained, *_simulated(recipe)),
         images=recipe.report.images,
         recipe_yaml=dump_recipe(recipe),
@@ -170,7 +179,7 @@ def _simulated(recipe: Recipe) -> list[str]:
 
 
 def _trainings(done: Mapping[str, Path]) -> dict[str, Path]:
-    return {name: path for name, path in done.items() if (path / "training.json").is_file()}
+    return {name: path for name, path in done.items() if (path / "training.json").is_file() and not is_point(name)}
 
 
 def _row(step: str) -> str:
@@ -183,6 +192,17 @@ def _predictions(done: Mapping[str, Path]) -> dict[str, DetectionTable]:
         for name, path in done.items()
         if name.startswith("evaluate:")
     }
+
+
+def _precision(done: Mapping[str, Path]) -> dict[str, Mapping[str, Any]]:
+    """Return the precision-recall curves by row and class."""
+    scored = {name.removeprefix("evaluate:"): path for name, path in done.items() if name.startswith("evaluate:")}
+    return {row: _detail(path)["curves"] for row, path in scored.items()}
+
+
+def _detail(folder: Path) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads((folder / "detail.json").read_text(encoding="utf-8"))
+    return tree
 
 
 def _skipped(recipe: Recipe, done: Mapping[str, Path]) -> list[tuple[str, str, str]]:
@@ -200,6 +220,18 @@ def _counts(folder: Path | None) -> dict[str, int]:
         return {}
     tree = json.loads((folder / "review.json").read_text(encoding="utf-8"))
     return {str(key): value for key, value in tree.items() if isinstance(value, int)}
+
+
+def _done(steps: Mapping[str, Step], store: Store) -> dict[str, Path]:
+    return {name: store.path(step.output) for name, step in steps.items() if store.finished(step.output)}
+
+
+def _audit(done: Mapping[str, Path]) -> dict[str, Any] | None:
+    """Return what the audit says, None where there is none."""
+    if "audit" not in done:
+        return None
+    tree: dict[str, Any] = json.loads((done["audit"] / "audit.json").read_text(encoding="utf-8"))
+    return tree
 
 
 def _sittings(done: Mapping[str, Path]) -> list[str]:

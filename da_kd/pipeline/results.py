@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from da_kd.stages.evaluate import resampling
 from da_kd.stages.evaluate.metrics import Metrics
 
 
@@ -33,6 +34,8 @@ class RunMetrics:
         seed: the recipe's seed.
         versions: of Python, da_kd and the libraries.
         seconds: by stage, also where its output was reused.
+        review_value: what a simulated review is worth, by order and budget; empty where that was not asked.
+        differences: by row and by the row it is compared with, the paired differences in AP and AP50.
     """
 
     models: Mapping[str, Metrics]
@@ -42,6 +45,8 @@ class RunMetrics:
     seed: int
     versions: Mapping[str, str]
     seconds: Mapping[str, float]
+    review_value: tuple[Mapping[str, Any], ...] = ()
+    differences: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``metrics.json`` holds."""
@@ -49,11 +54,14 @@ class RunMetrics:
             "schema": 1,
             "models": {name: metrics.as_json() for name, metrics in self.models.items()},
             "gap_recovered": dict(self.gap_recovered),
+            "differences": dict(self.differences),
+            "resampling": {"resamples": resampling.RESAMPLES, "seed": resampling.SEED, "level": resampling.LEVEL},
             "absent": dict(self.absent),
             "classes": list(self.classes),
             "seed": self.seed,
             "versions": dict(self.versions),
             "seconds": dict(self.seconds),
+            **({"review_value": [dict(point) for point in self.review_value]} if self.review_value else {}),
         }
 
 

@@ -23,38 +23,40 @@ _MANY_CLASSES = 10  # from here on bars would be too thin
 _TEACHER_SHADES = 4
 _LOSSES = {"box_loss": ("box", "--line-1"), "cls_loss": ("class", "--line-2"), "dfl_loss": ("DFL", "--line-3")}
 _STATES = {State.DROPPED: "dropped", State.UNCERTAIN: "uncertain", State.KEPT: "kept"}
+_BAR = 0.36  # of the room of a row
 _TALL = 2.0  # bars that many times as high as what matters are cut
 
 
 def ladder(facts: ReportFacts) -> Figure | None:
-    """Return AP and AP50 of every scored row as bars, None where nothing is scored."""
+    """Return AP and AP50 of every scored row as bars with their intervals, None where nothing is scored."""
     rows = in_order(facts.models)
     if not rows:
         return None
-    names = [_text(name_of(row)) for row in rows]
-    colours = [_colour(facts, row) for row in rows]
-    bars = []
-    for name, faded in (("AP50", True), ("AP", False)):
+    names = [chart_text(name_of(row)) for row in rows]
+    colours = [row_colour(facts, row) for row in rows]
+    data: list[Figure] = []
+    for name, faded, shift in (("AP50", True, _BAR / 2), ("AP", False, -_BAR / 2)):
         values = [_finite(facts.figure(row, name)) for row in rows]
-        bars.append(
+        places = [number + shift for number in range(len(rows))]
+        data.append(
             {
                 "type": "bar",
                 "orientation": "h",
                 "name": name,
-                "y": list(range(len(rows))),
+                "y": places,
+                "width": _BAR,
                 "x": values,
                 "customdata": names,
-                "text": ["" if value is None else f"{value:.3f}" for value in values],
-                "textposition": "outside",
-                "cliponaxis": False,
                 "marker": {"color": colours, "opacity": 0.45 if faded else 1.0},
+                "error_x": _whiskers([facts.interval(row, name) for row in rows], values),
                 "hovertemplate": "%{customdata}: " + name + " %{x:.3f}<extra></extra>",
             }
         )
-    layout = _layout(90 + 58 * len(rows))
-    layout["xaxis"] |= {"range": [0, 1.08], "dtick": 0.2, "title": _title("AP (strong) and AP50 (pale), 0 to 1")}
-    layout["yaxis"] |= {"showgrid": False} | _named(names, downwards=True)
-    return {"data": bars[::-1], "layout": layout | {"barmode": "group", "showlegend": False, "bargap": 0.3}}
+        data.append(_figures_behind(places, values, [facts.interval(row, name) for row in rows]))
+    layout = chart_layout(90 + 58 * len(rows))
+    layout["xaxis"] |= {"range": [0, 1.08], "dtick": 0.2, "title": axis_title("AP (strong) and AP50 (pale), 0 to 1")}
+    layout["yaxis"] |= {"showgrid": False} | named_axis(names, downwards=True)
+    return {"data": data, "layout": layout | {"showlegend": False}}
 
 
 def per_class(facts: ReportFacts) -> Figure | None:
@@ -64,19 +66,19 @@ def per_class(facts: ReportFacts) -> Figure | None:
     if not classes:
         return None
     many = len(classes) > _MANY_CLASSES
-    labels = [_text(name) for name in classes]
+    labels = [chart_text(name) for name in classes]
     figures, names = ("x", "y") if many else ("y", "x")
     data = []
     for row in rows:
         values = [_finite(facts.models[row]["per_class"].get(name)) for name in classes]
-        trace: Figure = {"name": _text(name_of(row)), figures: values, names: list(range(len(classes)))}
+        trace: Figure = {"name": chart_text(name_of(row)), figures: values, names: list(range(len(classes)))}
         trace |= {"type": "scatter", "mode": "markers"} if many else {"type": "bar"}
-        trace["marker"] = {"color": _colour(facts, row)} | ({"size": 9} if many else {})
+        trace["marker"] = {"color": row_colour(facts, row)} | ({"size": 9} if many else {})
         data.append(trace | {"customdata": labels, "hovertemplate": f"%{{customdata}}: AP %{{{figures}:.3f}}"})
-    layout = _layout(110 + 24 * len(classes) if many else 360)
-    layout[f"{figures}axis"] |= {"range": [0, 1.02], "dtick": 0.2, "title": _title("AP, 0 to 1")}
-    layout[f"{names}axis"] |= {"showgrid": many} | _named(labels, downwards=many)
-    return {"data": data, "layout": layout | {"bargap": 0.28, "legend": _LEGEND_ABOVE}}
+    layout = chart_layout(110 + 24 * len(classes) if many else 360)
+    layout[f"{figures}axis"] |= {"range": [0, 1.02], "dtick": 0.2, "title": axis_title("AP, 0 to 1")}
+    layout[f"{names}axis"] |= {"showgrid": many} | named_axis(labels, downwards=many)
+    return {"data": data, "layout": layout | {"bargap": 0.28, "legend": LEGEND_ABOVE}}
 
 
 def curve(epochs: Sequence[Mapping[str, float]]) -> Figure | None:
@@ -88,9 +90,9 @@ def curve(epochs: Sequence[Mapping[str, float]]) -> Figure | None:
             data.append(line)
     if not data:
         return None
-    layout = _layout(220) | {"showlegend": False}
-    layout["xaxis"] |= {"title": _title("epoch"), "rangemode": "tozero", "showgrid": False}
-    layout["yaxis"] |= {"title": _title("loss"), "rangemode": "tozero", "nticks": 5}
+    layout = chart_layout(220) | {"showlegend": False}
+    layout["xaxis"] |= {"title": axis_title("epoch"), "rangemode": "tozero", "showgrid": False}
+    layout["yaxis"] |= {"title": axis_title("loss"), "rangemode": "tozero", "nticks": 5}
     reached = _line(epochs, "val_AP", "validation AP", "--ink-soft")
     if reached:
         reached |= {"yaxis": "y2", "line": {"color": "--ink-soft", "width": 2, "dash": "dot"}}
@@ -118,15 +120,34 @@ def scores(facts: ReportFacts, label: int) -> Figure | None:
         bar = {"type": "bar", "name": word, "x": middle, "y": high.tolist(), "marker": {"color": f"--{word}"}}
         data.append(bar | {"width": 1 / _BINS, "hovertemplate": f"%{{y}} {word}, score %{{x:.2f}}<extra></extra>"})
     thresholds = {word: _of_class(side, name) for word, side in (("drop", facts.drop), ("keep", facts.keep))}
-    layout = _layout(230) | {"barmode": "stack", "bargap": 0, "showlegend": False}
-    layout["xaxis"] |= {"range": [0, 1], "dtick": 0.2, "title": _title("score"), "showgrid": False}
+    layout = chart_layout(230) | {"barmode": "stack", "bargap": 0, "showlegend": False}
+    layout["xaxis"] |= {"range": [0, 1], "dtick": 0.2, "title": axis_title("score"), "showgrid": False}
     top = _ceiling(heights, edges, thresholds["drop"])
-    layout["yaxis"] |= {"title": _title("boxes"), "nticks": 5, "range": [0, top]}
+    layout["yaxis"] |= {"title": axis_title("boxes"), "nticks": 5, "range": [0, top]}
     layout["margin"] |= {"t": 26}
     known = {word: at for word, at in thresholds.items() if at is not None}
     layout["shapes"] = [_upright(at) for at in known.values()]
     layout["annotations"] = [_flag(word, at, left=word == "drop") for word, at in known.items()]
     return {"data": data, "layout": layout}
+
+
+def _whiskers(intervals: Sequence[tuple[float, float] | None], values: Sequence[float | None]) -> dict[str, Any]:
+    """Return the intervals as plotly's error bars."""
+    pairs = list(zip(intervals, values, strict=True))
+    below = [own - both[0] if both and own is not None else 0.0 for both, own in pairs]
+    above = [both[1] - own if both and own is not None else 0.0 for both, own in pairs]
+    look = {"type": "data", "symmetric": False, "color": "--ink", "thickness": 1.2, "width": 3}
+    return look | {"arrayminus": below, "array": above, "visible": any(intervals)}
+
+
+def _figures_behind(
+    places: Sequence[float], values: Sequence[float | None], intervals: Sequence[tuple[float, float] | None]
+) -> Figure:
+    """Return the figures as texts behind the bars and their intervals."""
+    ends = [both[1] if both else own for both, own in zip(intervals, values, strict=True)]
+    texts = ["" if own is None else f"\N{EN SPACE}{own:.3f}" for own in values]
+    look = {"type": "scatter", "mode": "text", "textposition": "middle right", "hoverinfo": "skip", "cliponaxis": False}
+    return look | {"x": ends, "y": list(places), "text": texts}
 
 
 def _ceiling(heights: Any, edges: Any, drop: float | None) -> float:
@@ -163,14 +184,15 @@ def _line(epochs: Sequence[Mapping[str, float]], key: str, name: str, colour: st
     return line | look | {"marker": {"color": colour}, "hovertemplate": "epoch %{x}: %{y:.3f}"}
 
 
-def _colour(facts: ReportFacts, row: str) -> str:
+def row_colour(facts: ReportFacts, row: str) -> str:
+    """Return the variable of a row's colour."""
     if row.startswith(TEACHER):
         teachers = [name for name in in_order(facts.models) if name.startswith(TEACHER)]
         return f"--teacher-{teachers.index(row) % _TEACHER_SHADES + 1 if row in teachers else 1}"
     return f"--{row.replace('_', '-')}" if row in ("source_only", "student", "finetuned", "oracle") else "--ink-soft"
 
 
-def _text(text: str, longest: int = 28) -> str:
+def chart_text(text: str, longest: int = 28) -> str:
     """Return outside text for a chart: shortened, escaped for plotly's own HTML, without its LaTeX."""
     text = " ".join(text.split())
     short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
@@ -181,7 +203,7 @@ def _finite(value: Any) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _named(labels: Sequence[str], downwards: bool) -> dict[str, Any]:
+def named_axis(labels: Sequence[str], downwards: bool) -> dict[str, Any]:
     """Return an axis of the places 0, 1, ... with names; plotly's own would merge those that read the same."""
     ends = (-0.5, len(labels) - 0.5)
     ticks = {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": list(labels)}
@@ -193,11 +215,13 @@ def _axis() -> dict[str, Any]:
     return look | {"automargin": True, "fixedrange": True}
 
 
-def _title(text: str) -> dict[str, Any]:
+def axis_title(text: str) -> dict[str, Any]:
+    """Return what stands along an axis."""
     return {"text": text, "font": {"size": 13}, "standoff": 10}
 
 
-def _layout(height: int) -> dict[str, Any]:
+def chart_layout(height: int) -> dict[str, Any]:
+    """Return the look that all charts share; ``height`` is in pixels."""
     return {
         "height": height,
         "autosize": True,
@@ -212,4 +236,4 @@ def _layout(height: int) -> dict[str, Any]:
     }
 
 
-_LEGEND_ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+LEGEND_ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}

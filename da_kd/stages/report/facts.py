@@ -27,7 +27,8 @@ class ReportFacts:
         command: what to type to make it again.
         metrics: the object that goes into ``metrics.json``: ``models`` (row to AP, AP50, ... and ``per_class``,
             fractions or None), ``gap_recovered`` (``student``, ``finetuned``), ``absent`` (row to the reason why it is
-            missing), ``classes``, ``seed``, ``versions``, ``seconds`` (by stage), ``schema``.
+            missing), ``differences`` (row to other row to ``AP`` and ``AP50``), ``classes``, ``seed``, ``versions``,
+            ``seconds`` (by stage), ``schema``.
         curves: by row, one mapping per epoch: ``epoch``, ``box_loss``, ``cls_loss``, ``dfl_loss``, maybe ``val_AP``.
         pseudo: pseudo labels with scores and states.
         label_truth: labels of images that were pseudo-labelled, to tell how right the pseudo labels are.
@@ -38,8 +39,10 @@ class ReportFacts:
         truth: labels of the test images.
         test_root: the folder that the keys of ``truth`` count from.
         predictions: by row, boxes on the test images down to a low score.
+        precision: by row and class, precision at the recalls 0.00, 0.01, ... 1.00, at IoU 0.50.
         skipped: set, image and reason of every image that was left out.
         review: what became of how many boxes in review.
+        audit: what the audit measured, as it stands in ``audit.json``; None where there was none.
         notes: sentences the reader must not miss.
         images: how many test images to show.
         recipe_yaml: the resolved recipe.
@@ -58,8 +61,10 @@ class ReportFacts:
     truth: DetectionTable | None = None
     test_root: Path | None = None
     predictions: Mapping[str, DetectionTable] = field(default_factory=dict)
+    precision: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     skipped: Sequence[tuple[str, str, str]] = ()
     review: Mapping[str, int] = field(default_factory=dict)
+    audit: Mapping[str, Any] | None = None
     notes: Sequence[str] = ()
     images: int = 6
     recipe_yaml: str = ""
@@ -88,6 +93,11 @@ class ReportFacts:
         """Return one figure of a row, None where the row or the figure is missing."""
         value = self.models.get(row, {}).get(name)
         return None if value is None else float(value)
+
+    def interval(self, row: str, name: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of a figure of a row, None where it is not known."""
+        ends = (self.models.get(row, {}).get("intervals") or {}).get(name)
+        return (float(ends[0]), float(ends[1])) if ends else None
 
     def best_teacher(self) -> str | None:
         """Return the row of the teacher with the highest AP of those with predictions, of equal ones the first."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from da_kd.detections import State
 from da_kd.events import Job
-from da_kd.stages.report import charts, pictures, words
+from da_kd.stages.report import accuracy, charts, pictures, reviewed, words
 from da_kd.stages.report.facts import ReportFacts, in_order, name_of
 from da_kd.stages.report.label_quality import THRESHOLDS, check_labels
 
@@ -70,6 +70,8 @@ def render(facts: ReportFacts, job: Job) -> str:
 def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
     """Return everything the template places, in the order of the page."""
     figures: dict[str, Any] = {"ladder": charts.ladder(facts), "per-class": charts.per_class(facts)}
+    figures |= {"precision": accuracy.precision(facts), "errors": accuracy.errors(facts)}
+    own = _of_classes(facts, figures)
     curves = _curves(facts, figures)
     pseudo = _pseudo(facts, figures)
     return {
@@ -78,6 +80,11 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "tiles": words.tiles(facts),
         "ladder": _ladder(facts),
         "columns": _COLUMNS,
+        "intervals": any(facts.interval(row, "AP") for row in facts.models),
+        "differences": accuracy.differences(facts),
+        "class_curves": own,
+        "error_table": accuracy.error_table(facts),
+        "confusions": accuracy.confusions(facts),
         "absent": {name_of(row): reason for row, reason in facts.absent.items()},
         "per_class": _per_class(facts),
         "curves": curves,
@@ -93,6 +100,8 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "why_no_pictures": pictures.why_no_pictures(facts),
         "contrast": "" if pictures.why_no_pictures(facts) else pictures.contrast_of(facts),
         "shown_score": f"{pictures.SHOWN_SCORE:.2f}",
+        "audit": reviewed.audit(facts.audit),
+        "value": reviewed.value(facts, figures),
         "skipped": list(facts.skipped[:MOST_SKIPPED]),
         "seconds": _seconds(facts),
         "versions": dict(facts.metrics.get("versions") or {}),
@@ -108,7 +117,13 @@ def _ladder(facts: ReportFacts) -> list[dict[str, Any]]:
     for row in in_order(facts.models):
         own = facts.figure(row, "AP")
         gain = None if low is None or own is None or row == "source_only" else own - low
-        figures = [words.fraction(facts.figure(row, column)) for column in _COLUMNS]
+        figures = [
+            {
+                "value": words.fraction(facts.figure(row, column)),
+                "ends": words.between(facts.interval(row, column), words.fraction),
+            }
+            for column in _COLUMNS
+        ]
         rows.append({"row": row, "name": name_of(row), "figures": figures, "gain": words.signed(gain)})
     return rows
 
@@ -121,6 +136,13 @@ def _per_class(facts: ReportFacts) -> dict[str, Any]:
         for name in (facts.classes if rows else ())
     }
     return {"names": [name_of(row) for row in rows], "lines": lines}
+
+
+def _of_classes(facts: ReportFacts, figures: dict[str, Any]) -> list[dict[str, str]]:
+    """Add a precision-recall chart per class to ``figures``; return what stands over each."""
+    names = accuracy.classes_with_curves(facts)
+    figures |= {f"precision-{number}": accuracy.precision(facts, name) for number, name in enumerate(names)}
+    return [{"id": f"precision-{number}", "name": name} for number, name in enumerate(names)]
 
 
 def _curves(facts: ReportFacts, figures: dict[str, Any]) -> list[dict[str, str]]:

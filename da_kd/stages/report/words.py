@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from da_kd.detections import State
 from da_kd.stages.report.facts import NOT_RUN, ReportFacts
 
 UNDEFINED = "\N{EN DASH}"
-_MINUS = "\N{MINUS SIGN}"
+MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -25,19 +25,24 @@ class Tile:
 
 def fraction(value: float | None) -> str:
     """Return an AP with three digits, a dash where it is undefined."""
-    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", _MINUS)
+    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.3f}".replace("-", MINUS)
 
 
 def signed(value: float | None) -> str:
     """Return a difference of two APs with its sign."""
-    return UNDEFINED if value is None else f"{value:+.3f}".replace("-", _MINUS)
+    return UNDEFINED if value is None else f"{value:+.3f}".replace("-", MINUS)
+
+
+def between(ends: Sequence[float] | None, say: Callable[[float | None], str]) -> str:
+    """Return an interval as ``0.412 to 0.431``, nothing where there is none."""
+    return f"{say(ends[0])} to {say(ends[1])}" if ends else ""
 
 
 def percent(value: float | None) -> str:
     """Return a share in whole percent."""
     if value is None or not math.isfinite(value):
         return UNDEFINED
-    return f"{100 * value:.0f}{_SPACE}%".replace("-0", "0").replace("-", _MINUS)
+    return f"{100 * value:.0f}{_SPACE}%".replace("-0", "0").replace("-", MINUS)
 
 
 def amount(value: float | None) -> str:

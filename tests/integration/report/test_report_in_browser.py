@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,23 +12,9 @@ from da_kd.detections import Detections, DetectionTable, ImageRecord, State, tab
 from da_kd.events import Job
 from da_kd.stages.report import ReportFacts, write_report
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 LONG = "a class with a very long name " * 4
 CLASSES = ("cell", "</script><script>document.title = 'broken'</script>", LONG, "--ink")
 FEW = ReportFacts("Nothing at all", "da-kd run nothing.yaml")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs a Chromium at {CHROMIUM}")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def table(seed: int, keys: list[str]) -> DetectionTable:
@@ -51,6 +36,12 @@ def full(tmp_path_factory) -> ReportFacts:
     names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
     rows = ("source_only", f"teacher:{'t' * 80}", "student", "finetuned", "oracle")
     models = {row: {**dict.fromkeys(names, 0.5), "per_class": dict.fromkeys(CLASSES, 0.4)} for row in rows}
+    kinds = ("class", "localisation", "both", "duplicate", "background", "missed")
+    for figures in models.values():
+        figures["intervals"] = {"AP": [0.4, 0.6], "AP50": [0.45, 0.52]}
+        figures["errors"] = {kind: {"count": 10**6, "AP50": 0.1} for kind in kinds}
+        figures["confusion"] = [[truth, said, 5] for truth in CLASSES for said in CLASSES]
+    apart = {name: {"difference": 0.1, "interval": [-0.1, 0.3]} for name in ("AP", "AP50")}
     pseudo = table(9, [f"{i}.png" for i in range(30)])
     state = np.where(pseudo.score > 0.5, State.KEPT, State.DROPPED)
     epochs = [{"epoch": e, "box_loss": 3 / e, "cls_loss": 2 / e, "dfl_loss": 1 / e, "AP50": 0.1} for e in (1, 2, 3)]
@@ -60,6 +51,7 @@ def full(tmp_path_factory) -> ReportFacts:
         metrics={
             "models": models,
             "gap_recovered": {"student": 0.4, "finetuned": 0.8},
+            "differences": {"student": dict.fromkeys(rows[:2], apart)},
             "classes": CLASSES,
             "seed": 1,
             "versions": {"torch": "2.6.0+" + "local" * 30},
@@ -73,6 +65,7 @@ def full(tmp_path_factory) -> ReportFacts:
         truth=table(0, keys),
         test_root=root,
         predictions={row: table(i, keys) for i, row in enumerate(rows, 1)},
+        precision=dict.fromkeys(rows, dict.fromkeys(CLASSES, (1.0, 0.5, 0.0))),
         skipped=[("target", key, "truncated " * 20) for key in keys],
         review={"accepted": 3},
         notes=["y" * 300],
@@ -96,7 +89,7 @@ def test_the_page_in_a_browser(browser, full, tmp_path, name, width, scheme):
     charts = page.locator(".chart")
     if facts is full:
         page.locator(".chart .main-svg").first.wait_for(state="attached")
-        assert charts.count() == 2 + len(full.curves) + len(CLASSES)
+        assert charts.count() == 4 + len(full.curves) + 2 * len(CLASSES)
         for chart in charts.all():
             assert chart.locator(".main-svg").count() > 0
             assert chart.bounding_box()["height"] > 150

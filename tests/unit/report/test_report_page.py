@@ -142,7 +142,7 @@ def test_what_comes_from_outside_is_only_text(facts):
 def test_sections_and_figures_are_there(facts):
     page = render(facts, Job())
     tags = Tags(page)
-    assert len(tags.all("section")) == page.count('class="how"') == 9
+    assert len(tags.all("section")) == page.count('class="how"') == 10
     assert len(tags.all("img")) == 9  # three images; ground truth, teacher, student
     assert all(image["alt"] and image["width"] == "320" for image in tags.all("img"))
     for text in (
@@ -167,7 +167,7 @@ def _scores() -> list[str]:
 def test_a_report_of_nothing_says_so(tmp_path):
     page = write_report(NOTHING, tmp_path, Job()).read_text()
     tags = Tags(page)
-    assert len(tags.all("section")) == 9
+    assert len(tags.all("section")) == 10
     assert not tags.all("img")
     assert not tags.all("script")
     assert "No model was scored in this run" in page
