@@ -92,13 +92,14 @@ def draw(folder: Path, count: int, side: int) -> Path:
     return images
 
 
-def weights(path: Path, imgsz: int, images: Path) -> Path:
+def weights(path: Path, imgsz: int, images: Path, architecture: str = "yolo11n.yaml") -> Path:
     """Write a seeded, untrained YOLO whose class scores are shifted until ``CANDIDATES`` of its places pass ``FLOOR``.
 
     Args:
         path: the file to write.
         imgsz: the side of the model's input.
         images: the folder of the files, some of which are counted on.
+        architecture: the library's name of the model.
     """
     import torch
     from ultralytics import YOLO
@@ -106,7 +107,7 @@ def weights(path: Path, imgsz: int, images: Path) -> Path:
     pixels, _ = _letterboxed([str(path) for path in sorted(images.iterdir())[:8]], imgsz)
     sample = np.ascontiguousarray(pixels[..., ::-1].transpose(0, 3, 1, 2)).astype(np.float32) / 255
     torch.manual_seed(0)
-    yolo = YOLO("yolo11n.yaml")
+    yolo = YOLO(architecture)
     head = yolo.model.model[-1]
     with torch.inference_mode():
         scores = yolo.model.eval()(torch.from_numpy(sample))[0][:, 4:].amax(1)

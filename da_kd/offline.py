@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -28,3 +29,17 @@ def settle_ultralytics() -> None:
     from ultralytics.utils import LOGGER
 
     LOGGER.setLevel(logging.ERROR)
+
+
+def settle_ray() -> None:
+    """Set what ray reads from the environment; a value the user set stays.
+
+    It reports nothing. A cluster that is started here listens on the loopback alone, which ray does on other systems
+    only (its node takes the address of the network card even where it is told 127.0.0.1); its token, without which
+    nobody may use it, is not written into the user's home; and its processes are as urgent as this one.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "RAY_ADDRESS" not in os.environ:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_worker_niceness", "0")

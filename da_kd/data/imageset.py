@@ -12,14 +12,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from da_kd.detections import DetectionTable, Vocabulary
 from da_kd.errors import DataError
-from da_kd.recipe import Holdout
+
+if TYPE_CHECKING:
+    from da_kd.recipe import Holdout
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,9 @@ from da_kd.data.files import walk
 from da_kd.data.folder import open_folder
 from da_kd.data.images import IMAGE_SUFFIXES
 from da_kd.data.imageset import ImageSet, held_out, nested
+from da_kd.data.listed import LIST_SUFFIX, open_list
 from da_kd.data.problems import Problems
+from da_kd.data.remote import copy_files, copy_folder, is_remote
 from da_kd.data.scan import ScanCache, scan
 from da_kd.data.source import Source, Truth, missing_split
 from da_kd.data.video import VIDEO_SUFFIXES, open_video
@@ -27,7 +30,17 @@ from da_kd.data.yolo import find_yaml, open_yolo
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, Vocabulary, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.recipe import Images
+
+if TYPE_CHECKING:
+    from da_kd.recipe import Images
+
+_FILES = {
+    ".yaml": "yolo",
+    ".yml": "yolo",
+    ".json": "coco",
+    LIST_SUFFIX: "list",
+    **dict.fromkeys(VIDEO_SUFFIXES, "video"),
+}
 
 
 def load_images(
@@ -49,7 +62,7 @@ def load_images(
         classes: the recipe's class names; they become the table's vocabulary.
         labels: read ground truth; else no label file is opened, and nothing counts as searched.
         cache: remembers what image files are.
-        frames: the folder that keeps frames extracted from videos.
+        frames: the folder that keeps frames extracted from videos, and copies of what lies in an object store.
         job: hears of progress and warnings.
         name: the recipe's key of the set, for messages (``data.source``).
 
@@ -63,8 +76,8 @@ def load_images(
     """
     if spec.path is None:
         raise ValueError(f"{name} has no path; render the images first, then pass a spec with their path.")
-    path = _under(root, spec.path)
     try:
+        path = _place(spec.path, root, frames / "copies", job)
         source = _open(spec, path, root, frames=frames, labels=labels, job=job)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
@@ -92,7 +105,7 @@ def load_images(
 
 
 def find_format(path: Path) -> str:
-    """Return the format of what lies at ``path``: yolo, coco, voc, video or folder.
+    """Return the format of what lies at ``path``: yolo, coco, voc, video, list or folder.
 
     Raises:
         DataError: nothing is there, or a file of an unknown kind.
@@ -110,15 +123,11 @@ def find_format(path: Path) -> str:
         if is_voc(path):
             return "voc"
         return "video" if walk(path, VIDEO_SUFFIXES) and not walk(path, IMAGE_SUFFIXES) else "folder"
-    if suffix in (".yaml", ".yml"):
-        return "yolo"
-    if suffix == ".json":
-        return "coco"
-    if suffix in VIDEO_SUFFIXES:
-        return "video"
+    if suffix in _FILES:
+        return _FILES[suffix]
     raise DataError(
-        f"expected a folder, a data.yaml, a COCO JSON file or a video at {path}; found a file of another kind. "
-        f"Name the folder it lies in, or set 'format'."
+        f"expected a folder, a data.yaml, a COCO JSON file, a Parquet list or a video at {path}; found a file of "
+        f"another kind. Name the folder it lies in, or set 'format'."
     )
 
 
@@ -131,6 +140,8 @@ def _open(spec: Images, path: Path, root: Path, *, frames: Path, labels: bool, j
         return open_coco(path, _under(root, spec.images) if spec.images else None, spec.split, labels=labels)
     if kind == "voc":
         return open_voc(path, spec.split, labels=labels)
+    if kind == "list":
+        return open_list(path, frames / "copies", job)
     if kind == "video":
         if spec.split:
             raise missing_split(f"The video(s) {path}", spec.split, [])
@@ -138,6 +149,15 @@ def _open(spec: Images, path: Path, root: Path, *, frames: Path, labels: bool, j
     if path.is_dir() and (videos := walk(path, VIDEO_SUFFIXES)):
         job.warn(f"{path} holds images and {len(videos)} videos; the videos are left out (format: video takes them).")
     return open_folder(path, spec.split)
+
+
+def _place(name: str, root: Path, copies: Path, job: Job) -> Path:
+    """Return where a set lies; one of an object store is copied first."""
+    if not is_remote(name):
+        return _under(root, name)
+    if name.lower().endswith(LIST_SUFFIX):
+        return copies / "lists" / copy_files([name], copies / "lists", job)[0]
+    return copy_folder(name, copies, job)
 
 
 def _under(root: Path, name: str) -> Path:

@@ -48,7 +48,7 @@ class Teacher(Section):
             entry, and other classes go nowhere. A list (``vehicle: [car, truck]``) is for a class that may be any of
             these: its boxes are *uncertain* in each, where no other teacher knows better.
         adapt: ``batch_norm`` re-estimates the teacher's normalisation statistics on the target images, without labels
-            (ultralytics teachers only).
+            (teachers of kind ``ultralytics`` and ``torchvision``).
         weight: how much the teacher counts when boxes are merged.
         class_weights: weights for single classes of the recipe, instead of ``weight``.
         options: further settings of the adapter.
@@ -74,9 +74,10 @@ class Teacher(Section):
             raise ValueError(
                 f"teacher '{self.name}': expected 'weights' or 'architecture'; give exactly one of the two"
             )
-        if self.adapt == "batch_norm" and self.kind != "ultralytics":
+        if self.adapt == "batch_norm" and self.kind not in ("ultralytics", "torchvision"):
             raise ValueError(
-                f"teacher '{self.name}': 'adapt: batch_norm' needs kind 'ultralytics'; found '{self.kind}'"
+                f"teacher '{self.name}': 'adapt: batch_norm' needs kind 'ultralytics' or 'torchvision'; found "
+                f"'{self.kind}'"
             )
         return self
 

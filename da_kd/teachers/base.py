@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import InputError
-from da_kd.recipe.kinds import find_kind
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,8 @@ def adapter(kind: str) -> type[Teacher]:
     Raises:
         InputError: no adapter of that name, or its package does not load.
     """
+    from da_kd.recipe.kinds import find_kind
+
     try:
         loaded: type[Teacher] = find_kind(kind).load()
     except ImportError as error:

@@ -43,6 +43,18 @@ def whole(options: Mapping[str, Any], name: str, least: int, most: int) -> int |
     return None if value is None else int(value)
 
 
+def switch(options: Mapping[str, Any], name: str) -> bool:
+    """Return an option that must be true or false; false where it is not given.
+
+    Raises:
+        InputError: it is something else.
+    """
+    value = options.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"Teacher option '{name}' must be true or false; found '{value}'.")
+    return value
+
+
 def words(options: Mapping[str, Any], name: str) -> Vocabulary | None:
     """Return an option that must be a list of distinct, non-empty texts; None where it is not given.
 

@@ -163,7 +163,7 @@ def save_checkpoint(path: Path, model_name: str, names: Sequence[str], model: An
 
 
 class _TorchvisionPredictor:
-    """A loaded detector."""
+    """A loaded detector; ``model`` is torchvision's own."""
 
     def __init__(self, teacher: TorchvisionTeacher, device: str, floor: float) -> None:
         file = _read(teacher.weights)
@@ -175,7 +175,7 @@ class _TorchvisionPredictor:
         model = build_model(name, max(ids), sizes)
         _load(model, file.state, teacher.weights, name, len(self._lookup))
         _set_thresholds(model, floor, teacher.iou, teacher.max_boxes)
-        self._model = model.to(device).eval()
+        self.model = model.to(device).eval()
         self._device, self._floor = device, floor
 
     def predict(self, batch: Sequence[Image]) -> list[Detections | Failure]:
@@ -186,7 +186,7 @@ class _TorchvisionPredictor:
         with torch.inference_mode():
             for group in groups([image.pixels.shape for image in batch]):
                 tensors = [_tensor(batch[index].pixels).to(self._device) for index in group]
-                for index, said in zip(group, self._model(tensors), strict=True):
+                for index, said in zip(group, self.model(tensors), strict=True):
                     answers[index] = self._detections(said, batch[index])
         return answers
 
@@ -199,7 +199,7 @@ class _TorchvisionPredictor:
         """Drop the model and what it holds on the device."""
         import torch
 
-        del self._model
+        del self.model
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

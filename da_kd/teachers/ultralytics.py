@@ -22,12 +22,12 @@ from da_kd.errors import InputError, WeightsError
 from da_kd.hashing import hash_json
 from da_kd.offline import settle_ultralytics
 from da_kd.teachers.base import Failure, Image, Predictor, refuse_unknown
-from da_kd.teachers.checks import finish, first_line, hash_weights, need_file, number, whole, words
+from da_kd.teachers.checks import finish, first_line, hash_weights, need_file, number, switch, whole, words
 
 Head = Literal["auto", "one_to_one", "one_to_many", "both"]
 _HEADS: tuple[Head, ...] = get_args(Head)
 _SAME = 0.5  # overlap from which a box of the one-to-many head is one that the one-to-one head has
-_OPTIONS = ("imgsz", "iou", "max_boxes", "head", "prompts", "text_encoder")
+_OPTIONS = ("imgsz", "iou", "max_boxes", "head", "half", "prompts", "text_encoder")
 
 
 class UltralyticsTeacher:
@@ -42,6 +42,7 @@ class UltralyticsTeacher:
             one-to-one head's boxes with those of the one-to-many head, after NMS, that overlap none of its class among
             them by an IoU of 0.5 or more (the rule of RT-SFOD, ECCV 2026); the images go through the model twice,
             since the library drops the head that does not answer. Models with one head answer with it.
+        half: compute with 16 bits on a GPU, which moves boxes and scores a little; a CPU computes with 32 all the same.
         prompts: what an open-vocabulary model looks for, in words; they become the vocabulary. Words that the
             checkpoint already has among its classes need nothing else.
         text_encoder: for other words, the file of the encoder the model was trained with: CLIP's ``ViT-B-32.pt`` for
@@ -56,6 +57,7 @@ class UltralyticsTeacher:
         iou, most = number(options, "iou", 0, 1), whole(options, "max_boxes", 1, 10_000)
         self.iou = 0.7 if iou is None else iou
         self.max_boxes = 300 if most is None else most
+        self.half = switch(options, "half")
         self.prompts = words(options, "prompts")
         self.text_encoder = Path(options["text_encoder"]) if options.get("text_encoder") is not None else None
         self.head: Head = options.get("head", "auto")
@@ -65,6 +67,8 @@ class UltralyticsTeacher:
     def fingerprint(self) -> str:
         """Return a hash of the weights and of the options that change an answer."""
         parts = ["ultralytics", 2, hash_weights(self.weights), self.imgsz, self.iou, self.max_boxes, self.head]
+        if self.half:
+            parts.append("half")
         if self.prompts is not None:
             parts += [self.prompts, hash_weights(self.text_encoder) if self.text_encoder else ""]
         return hash_json(parts)
@@ -108,6 +112,8 @@ class _UltralyticsPredictor:
             "rect": False,  # else the padding, and with it the answer, depends on an image's neighbours in the batch
             "verbose": False,
         }
+        if teacher.half and device != "cpu":
+            self._arguments["half"] = True
         if self.two_heads and not many:
             self._arguments["nms"] = False  # the library's switch for the one-to-one head
 

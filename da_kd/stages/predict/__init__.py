@@ -2,16 +2,17 @@
 
 A shard is a fixed slice of the image list and batches never cross it, so a run that was killed writes the same files as
 one that was not; a shard that exists is never predicted again. What the same teacher said of an image in an earlier
-output is copied, so images that are added to a set cost only themselves. However large the set, one shard's answers are
-in memory at a time.
+output is copied, so images that are added to a set cost only themselves. However large the set, a few shards' answers
+are in memory at a time. Who answers, this process (``local``) or a Ray cluster's (``fleet``), does not show in a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +20,15 @@ from da_kd.data import ImageSet
 from da_kd.detections import DetectionTable, Vocabulary, read_table, stack
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.recipe import Predict
+from da_kd.stages.predict import fleet, local
 from da_kd.stages.predict.earlier import Earlier
-from da_kd.teachers import Image, Predictor, Teacher
-from da_kd.teachers.batches import Answer, answer_batches, cut, tabulate
+from da_kd.stages.predict.shards import shards
+from da_kd.teachers import Image, Teacher
+from da_kd.teachers.batches import Answer
+from da_kd.teachers.device import resolve_device
+
+if TYPE_CHECKING:
+    from da_kd.recipe import Predict
 
 
 def run(
@@ -40,37 +46,39 @@ def run(
     Args:
         name: the teacher's name.
         teacher: the teacher; not opened where every answer is known.
-        config: floor, batch and shard sizes.
+        config: floor, batch and shard sizes, and the engine.
         images: the images.
-        device: where to run.
+        device: the recipe's ``device``.
         out: the output folder, with what an interrupted attempt left in it.
         job: where progress goes.
         earlier: outputs of the same teacher, options and floor for other sets; the first that knows an image answers.
 
     Raises:
         DataError: more than ``config.max_bad`` of the images cannot be read.
+        SetupError: the machine, or the cluster, lacks what is asked for.
     """
     refuse_unreadable(images.table, config)
     folder, count = out / "shards", len(images)
     folder.mkdir(exist_ok=True)
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()  # its writer was killed
-    shards = {folder / f"{i:05d}.parquet": part for i, part in enumerate(cut(range(count), config.shard))}
-    missing = {path: part for path, part in shards.items() if not path.exists()}
+    wanted = shards(folder, count, config.shard)
+    missing = {path: part for path, part in wanted.items() if not path.exists()}
     tally = _Tally()
-    if len(missing) < len(shards):
-        job.note(f"{len(shards) - len(missing)} of {len(shards)} shards were there already.")
-        for path in shards:
+    if len(missing) < len(wanted):
+        job.note(f"{len(wanted) - len(missing)} of {len(wanted)} shards were there already.")
+        for path in wanted:
             if path not in missing:
                 tally.add(read_table(path))
     if missing:
         known = Earlier(() if getattr(teacher, "by_name", False) else earlier, images)
-        left = _left(images, missing, known, job)
-        silent = _Silent(known.vocabulary) if known.vocabulary is not None and not left else None
-        opened = nullcontext(silent) if silent else teacher.open(device, config.floor, config.batch)
-        with opened as predictor:
-            for table in _write(name, predictor, images, missing, known, config.batch, job):
-                tally.add(table)
+        silent = not _left(images, missing, known, job) and known.vocabulary is not None
+        asked = (name, _Silent(known.vocabulary or ()) if silent else teacher, config, images, missing, known)
+        engine = fleet if config.engine == "ray" and not silent else local
+        place = device if engine is fleet else resolve_device(device)
+        with closing(engine.answer(*asked, place, job)) as answers:
+            for said in answers:
+                tally.add(said.write(images, name))
     tally.judge(config)
     if tally.bad:
         job.warn(f"{tally.bad} of {count} target images were skipped, e.g. {tally.example}; the report lists them.")
@@ -121,6 +129,10 @@ class _Silent:
 
     classes: Vocabulary
 
+    def open(self, device: str, floor: float, batch: int) -> AbstractContextManager[_Silent]:
+        """Load nothing."""
+        return nullcontext(self)
+
     def predict(self, batch: Sequence[Image]) -> list[Answer]:
         """Answer for no image, which is all it is asked for."""
         return []
@@ -135,34 +147,3 @@ def _left(images: ImageSet, missing: Mapping[Path, Sequence[int]], known: Earlie
         rest = "1 is" if left == 1 else f"{left:,} are"
         job.note(f"{before:,} of {len(images):,} images were answered before; {rest} predicted.")
     return left
-
-
-def _write(
-    name: str,
-    predictor: Predictor,
-    images: ImageSet,
-    missing: Mapping[Path, Sequence[int]],
-    known: Earlier,
-    batch: int,
-    job: Job,
-) -> Iterator[DetectionTable]:
-    """Write shard after shard and yield each; images of the next one are decoded meanwhile."""
-    if known.vocabulary not in (None, predictor.classes):
-        known = Earlier((), images)  # said with another version of its library, which named the classes otherwise
-
-    def batches(part: Sequence[int]) -> Iterator[Sequence[int]]:
-        return cut([place for place in part if not known.known[place]], batch)
-
-    coming = answer_batches(predictor, images, (places for part in missing.values() for places in batches(part)), job)
-    with closing(coming):
-        for path, part in missing.items():
-            job.check()
-            said: dict[int, Answer] = {**known.of(part)}
-            if said:
-                job.progress(name, part[0] + len(said), len(images), "images")
-            for places in batches(part):
-                said.update(zip(places, next(coming), strict=True))
-                job.progress(name, part[0] + len(said), len(images), "images")
-            table = tabulate(predictor.classes, images.take(part), [said[place] for place in part], name)
-            table.write(path)
-            yield table

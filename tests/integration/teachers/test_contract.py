@@ -38,7 +38,7 @@ class Case:
     viewed: bool = False  # asked through several views of each image
 
 
-YOLO = ({"iou": 0.4}, {"max_boxes": 7}, {"imgsz": 64})
+YOLO = ({"iou": 0.4}, {"max_boxes": 7}, {"imgsz": 64}, {"half": True})
 CASES = {
     **{
         f"ultralytics-{family}": Case("ultralytics", family, {"imgsz": 96}, (*YOLO, {"head": "one_to_many"}), found=20)

@@ -93,10 +93,10 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 def test_sizes_are_kept_with_the_weights(tiny_torchvision, ssd, photo):
     name = "fasterrcnn_mobilenet_v3_large_320_fpn"
     with adapter("torchvision")(tiny_torchvision(name), {}).open("cpu", 0.01, 1) as predictor:
-        assert predictor._model.transform.min_size == (96,)
-        assert predictor._model.transform.max_size == 160
+        assert predictor.model.transform.min_size == (96,)
+        assert predictor.model.transform.max_size == 160
     with adapter("torchvision")(tiny_torchvision(name), {"min_size": 64}).open("cpu", 0.01, 1) as predictor:
-        assert predictor._model.transform.min_size == (64,)
+        assert predictor.model.transform.min_size == (64,)
     with pytest.raises(InputError, match="'min_size' and 'max_size' do nothing for ssdlite320"):
         ask(ssd, {"max_size": 500})
 

@@ -142,3 +142,12 @@ def test_a_model_with_one_head_answers_with_it(tiny_yolo, photo):
 def test_an_unknown_head_is_refused(tiny_yolo):
     with pytest.raises(InputError, match=r"one of auto, one_to_one, one_to_many, both; found 'two'"):
         adapter("ultralytics")(tiny_yolo("v8"), {"head": "two"})
+
+
+def test_a_cpu_computes_with_32_bits_whatever_is_asked_for(tiny_yolo, photo):
+    (plain,), (half,) = (ask(tiny_yolo("v8"), options, photo(97, 61)) for options in ({}, {"half": True}))
+    assert len(plain) > 0
+    assert np.array_equal(plain.xyxy, half.xyxy)
+    assert np.array_equal(plain.score, half.score)
+    with pytest.raises(InputError, match="'half' must be true or false; found 'yes'"):
+        adapter("ultralytics")(tiny_yolo("v8"), {"half": "yes"})

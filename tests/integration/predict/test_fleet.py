@@ -1,0 +1,143 @@
+"""A real Ray cluster of this machine: two processes answer with a real detector, and one of them is killed."""
+
+import signal
+
+import psutil
+import pytest
+
+from da_kd.detections import read_table
+from da_kd.errors import Cancelled, SetupError
+from da_kd.events import Event, Job, Note, Progress
+from da_kd.offline import settle_ray
+from da_kd.recipe import Fuse, Predict, Teacher
+from da_kd.stages import fuse, predict
+from da_kd.teachers.ultralytics import UltralyticsTeacher
+
+settle_ray()
+ray = pytest.importorskip("ray")
+
+COUNT = 46
+LOCAL = Predict(floor=1e-5, batch=2, shard=4)
+RAY = LOCAL.model_copy(update={"engine": "ray", "workers": 2})
+ALONE = RAY.model_copy(update={"workers": 1})
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two places for workers, from here on for all tests of this module."""
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def shards(folder):
+    return {path.name: path.read_bytes() for path in (folder / "shards").iterdir()}
+
+
+def workers():
+    """Return the processes that hold a teacher."""
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if any("Worker" in word for word in process.cmdline()[:1])]
+
+
+class Killer:
+    """Hears of progress, and kills a worker in the middle."""
+
+    def __init__(self, moment):
+        self.moment, self.told, self.killed = moment, [], []
+
+    def __call__(self, event: Event):
+        self.told.append(event)
+        if isinstance(event, Progress) and event.done >= self.moment and not self.killed:
+            self.killed = workers()[:1]
+            self.killed[0].send_signal(signal.SIGKILL)
+
+    def notes(self):
+        return [event.text for event in self.told if isinstance(event, Note)]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_killed_worker_costs_its_unfinished_shards_and_the_files_are_those_of_one_process(
+    images, teacher, whole, tmp_path
+):
+    heard, finished = Killer(moment=8), {}
+
+    def sink(event):
+        if isinstance(event, Progress) and not heard.killed:
+            finished.update({path: path.stat().st_mtime_ns for path in (tmp_path / "shards").glob("0*.parquet")})
+        heard(event)
+
+    predict.run("t", teacher, RAY, images, "cpu", tmp_path, Job(sink))
+    (killed,) = heard.killed
+    assert not killed.is_running()
+    (lost,) = [note for note in heard.notes() if "lost" in note]
+    assert lost.endswith(("done again: 0.", "done again: 1.", "done again: 2."))
+    assert shards(tmp_path) == shards(whole)
+    assert finished
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    done = [event.done for event in heard.told if isinstance(event, Progress)]
+    assert done == sorted(done)
+    assert done[-1] == COUNT
+    voices = [Teacher(name="t", weights="w.pt", classes={"0": "x"} | {str(number): None for number in range(1, 80)})]
+    labels = []
+    for folder in (tmp_path, whole):
+        fuse.run(voices, {"t": predict.read_predictions(folder)}, Fuse(keep=0.0, drop=0.0), ("x",), folder, Job())
+        labels.append((folder / "labels.parquet").read_bytes())
+    assert labels[0] == labels[1]
+    assert len(read_table(tmp_path / "labels.parquet")) == COUNT
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_stands_already_is_kept_and_what_was_said_before_is_copied(images, teacher, whole, tmp_path):
+    first = images.take(range(10))
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    predict.run("t", teacher, LOCAL, first, "cpu", old, Job())
+    (new / "shards").mkdir()
+    kept = new / "shards" / "00001.parquet"
+    kept.write_bytes((whole / "shards" / "00001.parquet").read_bytes())
+    before, told = kept.stat().st_mtime_ns, Killer(moment=COUNT + 1)
+    predict.run("t", teacher, ALONE, images, "cpu", new, Job(told), earlier=[old])
+    assert kept.stat().st_mtime_ns == before
+    assert shards(new) == shards(whole)
+    assert told.notes()[:2] == [
+        "1 of 12 shards were there already.",
+        "10 of 46 images were answered before; 36 are predicted.",
+    ]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_person_who_stops_is_heard_and_the_local_engine_goes_on(images, teacher, whole, tmp_path):
+    told = []
+    job = Job(told.append, cancelled=lambda: any(isinstance(event, Progress) for event in told))
+    with pytest.raises(Cancelled):
+        predict.run("t", teacher, ALONE, images, "cpu", tmp_path, job)
+    assert 1 <= len(shards(tmp_path)) < len(shards(whole))
+    predict.run("t", teacher, LOCAL, images, "cpu", tmp_path, Job())
+    assert shards(tmp_path) == shards(whole)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("device", "wanted", "problem"),
+    [
+        ("cuda", 1, "Expected GPUs in the Ray cluster for 'device: cuda'"),
+        ("auto", 9, "room for 9 workers; it has 2 CPU"),
+    ],
+)
+def test_what_the_cluster_does_not_have_is_said(images, teacher, tmp_path, device, wanted, problem):
+    config = RAY.model_copy(update={"workers": wanted})
+    with pytest.raises(SetupError, match=problem):
+        predict.run("t", teacher, config, images, device, tmp_path, Job())
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_error_of_a_worker_is_the_error(images, place, tmp_path):
+    (place / "broken.pt").write_bytes(b"no weights")
+    broken = UltralyticsTeacher(place / "broken.pt", {})
+    with pytest.raises(Exception, match=r"broken\.pt") as alone:
+        predict.run("t", broken, LOCAL, images, "cpu", tmp_path, Job())
+    with pytest.raises(type(alone.value)) as shared:
+        predict.run("t", broken, ALONE, images, "cpu", tmp_path, Job())
+    assert str(shared.value) == str(alone.value)
