@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from da_kd.data import ImageSet, read_image
 from da_kd.errors import DataError, WeightsError
 from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
 from da_kd.teachers.ultralytics import load_detector
+
+Pixels = npt.NDArray[np.uint8]
 
 BATCH = 16  # images a step; fixed, since it decides the statistics
 MOST = 1024  # images looked at, evenly spread over the set; more no longer move the statistics
@@ -38,11 +42,10 @@ def adapt_batch_norm(weights: Path, images: ImageSet, device: str, out: Path, jo
 
     detector = load_detector(weights)
     model = detector.model.to(device).float()
-    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
-    if not layers:
-        raise WeightsError(f"Expected batch normalisation in {weights}; found none, so there is nothing to adapt.")
     size = int(detector.overrides.get("imgsz", 640))
-    _estimate(model, layers, images, size, device, job)
+    with estimated_anew(model, weights), torch.no_grad():
+        for pixels in _letterboxed(images, size, job):
+            model(torch.from_numpy(pixels).to(device).float() / 255)
     checkpoint, _ = torch_safe_load(str(weights))
     checkpoint |= {"model": model.cpu().half(), "ema": None}
     temporary = out / "weights.tmp.pt"
@@ -50,43 +53,62 @@ def adapt_batch_norm(weights: Path, images: ImageSet, device: str, out: Path, jo
     os.replace(temporary, out / "weights.pt")
 
 
-def _estimate(model: Any, layers: list[Any], images: ImageSet, size: int, device: str, job: Job) -> None:
-    """Set the running statistics of the layers to the plain average over all batches."""
+@contextmanager
+def estimated_anew(model: Any, weights: Path) -> Iterator[None]:
+    """Let what a model sees meanwhile become its statistics: the plain average over all batches.
+
+    Args:
+        model: a torch module; all of it but the normalisation is in evaluation mode, and stays so.
+        weights: where it comes from, for messages.
+
+    Raises:
+        WeightsError: it has no batch normalisation.
+    """
     import torch
 
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    if not layers:
+        raise WeightsError(f"Expected batch normalisation in {weights}; found none, so there is nothing to adapt.")
     model.eval()
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum, momentum = None, layer.momentum  # None averages all batches alike
+        layer.momentum = None  # all batches alike
         layer.train()
-        layer.da_kd_momentum = momentum
-    seen = 0
-    with torch.no_grad():
-        for pixels in _batches(images, size, job):
-            model(torch.from_numpy(pixels).to(device).float() / 255)
-            seen += len(pixels)
-    for layer in layers:
-        layer.momentum = layer.da_kd_momentum
-        del layer.da_kd_momentum
+    yield
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
         layer.eval()
+
+
+def pictures(images: ImageSet, job: Job) -> Iterator[list[Pixels]]:
+    """Yield up to 16 (H, W, 3) RGB pictures at a time, evenly spread over the set; a last one alone is left out.
+
+    Raises:
+        DataError: none can be read.
+    """
+    good = np.flatnonzero(images.table.ok)
+    chosen = good[np.unique(np.linspace(0, len(good) - 1, min(MOST, len(good))).astype(int))] if len(good) else good
+    seen = 0
+    for start in job.track(range(0, len(chosen), BATCH), "batch norm", unit="batches"):
+        found = []
+        for index in chosen[start : start + BATCH]:
+            try:
+                found.append(read_image(images.path(int(index))))
+            except DataError:
+                continue  # *predict* counts and lists it
+        if len(found) > 1:
+            seen += len(found)
+            yield found
     if not seen:
         raise DataError("Batch-norm adaptation needs target images; found none that can be read.")
 
 
-def _batches(images: ImageSet, size: int, job: Job) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Yield (N, 3, size, size) RGB batches, letterboxed as for prediction; a last batch of one is left out."""
+def _letterboxed(images: ImageSet, size: int, job: Job) -> Iterator[Pixels]:
+    """Yield (N, 3, size, size) batches, letterboxed as for prediction."""
     from ultralytics.data.augment import LetterBox
 
     box = LetterBox(new_shape=(size, size), auto=False)
-    good = np.flatnonzero(images.table.ok)
-    chosen = good[np.unique(np.linspace(0, len(good) - 1, min(MOST, len(good))).astype(int))] if len(good) else good
-    starts = range(0, len(chosen), BATCH)
-    for start in job.track(starts, "batch norm", unit="batches"):
-        pictures = []
-        for index in chosen[start : start + BATCH]:
-            try:
-                pictures.append(box(image=read_image(images.path(int(index)))))
-            except DataError:
-                continue  # *predict* counts and lists it
-        if len(pictures) > 1:
-            yield np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
+    for found in pictures(images, job):
+        batch = np.stack([box(image=picture) for picture in found])
+        yield np.ascontiguousarray(batch.transpose(0, 3, 1, 2))

@@ -6,14 +6,16 @@ import copy
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from da_kd.errors import RecipeError, WeightsError
 from da_kd.offline import settle_ultralytics
-from da_kd.recipe import Architecture
 from da_kd.teachers.ultralytics import load_detector
+
+if TYPE_CHECKING:
+    from da_kd.recipe import Architecture
 
 
 def model_source(architecture: Architecture, folder: Path) -> Path:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from da_kd.errors import DaKdError, RecipeError
 from da_kd.offline import settle_ultralytics
-from da_kd.recipe import Architecture, Recipe, Schedule
 from da_kd.teachers.torchvision import check_trainable
 from da_kd.training.architecture import model_source
+
+if TYPE_CHECKING:
+    from da_kd.recipe import Architecture, Recipe, Schedule
 
 
 def training_problems(recipe: Recipe, *, student: bool = True) -> list[str]:

@@ -1,7 +1,9 @@
 """Several processes share a training: starts them, passes on what they tell, and stops them.
 
 Torch's own launcher starts ``python -m da_kd.training.rank FOLDER`` once a device; what the processes need to know lies
-in the folder. Must not import torch, nor know what is trained.
+in the folder. Several machines share it where the launcher's own variables say so: ``PET_NNODES``, ``PET_NODE_RANK``,
+``PET_MASTER_ADDR`` and ``PET_MASTER_PORT``; the others' launchers are started by ``follow``. Must not import torch, nor
+know what is trained.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from da_kd.errors import DaKdError, RecipeError
+from da_kd.errors import DaKdError, RecipeError, SetupError
 from da_kd.events import Job
 
 if TYPE_CHECKING:
-    from da_kd.training.task import TrainingTask
+    from da_kd.training.task import Setting, TrainingTask
 
 TASK, EVENTS, ERROR, LOG = "ranks.task", "ranks.events", "ranks.error", "ranks.log"
 _PAUSE = 0.2  # seconds between two looks at what was told
@@ -29,7 +31,7 @@ _PATIENCE = 20.0  # seconds that processes have to end by themselves
 
 
 def run_ranks(task: TrainingTask, arguments: dict[str, Any], folder: Path, job: Job) -> None:
-    """Train in one process on each of the task's devices, all of this machine.
+    """Train in one process on each of the task's devices, on as many machines as share it.
 
     A batch is divided among them: each takes its part of the images, and gradients are averaged.
 
@@ -45,20 +47,23 @@ def run_ranks(task: TrainingTask, arguments: dict[str, Any], folder: Path, job: 
         MemoryError: a batch does not fit into the memory of a device.
         DaKdError: a process failed; if it failed with an error of ours, that very error.
     """
-    count, batch = len(task.setting.ranks), arguments["batch"]
+    count, batch = processes(task.setting), arguments["batch"]
     if batch % count:
         raise RecipeError(
             [f"the schedule of '{task.name}': expected a 'batch' that {count} devices can divide; found {batch}"]
+        )
+    if hosts() > 1 and os.environ.get("PET_NODE_RANK", "0") != "0":
+        raise SetupError(
+            f"Expected the run on the machine with PET_NODE_RANK=0; found {os.environ['PET_NODE_RANK']}. On the others "
+            "start: python -m da_kd.training.follow WORKSPACE"
         )
     for name in (EVENTS, ERROR, LOG):
         (folder / name).unlink(missing_ok=True)
     (folder / TASK).write_bytes(pickle.dumps((task, arguments, os.getpid())))
     (folder / EVENTS).touch()
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count)]
-    launcher += ["--master_addr", "127.0.0.1", "--master_port", str(_free_port())]
+    launcher = launch(folder, len(task.setting.ranks) or 1)
     with (folder / LOG).open("wb") as log, (folder / EVENTS).open("rb") as events:
-        command = [*launcher, "-m", "da_kd.training.rank", str(folder)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(launcher, stdout=log, stderr=log, start_new_session=True)
         try:
             while process.poll() is None:
                 _pass_on(events, job)
@@ -66,10 +71,41 @@ def run_ranks(task: TrainingTask, arguments: dict[str, Any], folder: Path, job: 
                 time.sleep(_PAUSE)
             _pass_on(events, job)
         finally:
-            _end(process)
+            (folder / TASK).unlink(missing_ok=True)  # whoever follows ends its part
+            end(process)
     if process.returncode:
         raise _failure(task.name, folder)
     forget_ranks(folder)
+
+
+def hosts() -> int:
+    """Return how many machines share a training, by the launcher's own variable.
+
+    Raises:
+        SetupError: it is no number; machines that come and go are not supported.
+    """
+    given = os.environ.get("PET_NNODES", "1")
+    if not given.isdecimal() or given == "0":
+        raise SetupError(f"Expected a number of machines in PET_NNODES; found '{given}'; set it to, say, 2.")
+    return int(given)
+
+
+def processes(setting: Setting) -> int:
+    """Return how many processes share every training."""
+    return hosts() * max(1, len(setting.ranks))
+
+
+def launch(folder: Path, here: int) -> list[str]:
+    """Return the command that starts this machine's processes for a training; torch's variables may say more.
+
+    Args:
+        folder: the training's.
+        here: processes on this machine.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(here)]
+    if hosts() == 1:
+        command += ["--master_addr", "127.0.0.1", "--master_port", str(_free_port())]
+    return [*command, "-m", "da_kd.training.rank", str(folder)]
 
 
 def forget_ranks(folder: Path) -> None:
@@ -95,7 +131,7 @@ def _whole(events: BinaryIO) -> Iterator[Any]:
             return
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Stop the launcher, and with it the processes it started, where they still run."""
     if process.poll() is not None:
         return

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from da_kd.errors import SetupError
 from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
-from da_kd.recipe import Architecture, Schedule
 from da_kd.training.architecture import model_source
 from da_kd.training.signals import Kind, Lesson
 from da_kd.training.sittings import read_checkpoint
+
+if TYPE_CHECKING:
+    from da_kd.recipe import Architecture, Schedule
 
 
 def images_per_step(

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from da_kd.data import ImageSet
 from da_kd.events import Job
-from da_kd.recipe import Architecture, Schedule
 from da_kd.training.mixing import Share
 from da_kd.training.refresh import Refresh
 from da_kd.training.signals import GROUND_TRUTH, Lesson, Signals, as_background, never_searched
+
+if TYPE_CHECKING:
+    from da_kd.recipe import Architecture, Schedule
 
 # Weights, device, and whom to ask whether to stop: the AP, a fraction; None where it is undefined.
 Score = Callable[[Path, str, Job], float | None]

@@ -19,7 +19,7 @@ from da_kd.offline import settle_ultralytics
 from da_kd.store import write_json
 from da_kd.teachers.batches import out_of_memory
 from da_kd.training.arguments import library_arguments
-from da_kd.training.ddp import forget_ranks, run_ranks
+from da_kd.training.ddp import forget_ranks, processes, run_ranks
 from da_kd.training.loggers import keep_logs, switch_loggers
 from da_kd.training.memory import free_memory, halved, images_per_step
 from da_kd.training.refresh import forget_labels
@@ -51,7 +51,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     boxes = check_labels(task.name, task.lesson, job)
     check_files(task.name, task.images)
     device, schedule = task.setting.device, task.schedule
-    count = max(1, len(task.setting.ranks))
+    count = processes(task.setting)
     batch = images_per_step(schedule, task.architecture, task.start, task.lesson, device, folder, count)
     epochs, per_epoch = _length(task, batch)
     sittings = Sittings(folder)
@@ -114,7 +114,7 @@ def _run(task: TrainingTask, folder: Path, job: Job, epochs: int, batch: int) ->
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            at_once = halved(task.name, at_once, job, max(1, len(task.setting.ranks)))
+            at_once = halved(task.name, at_once, job, processes(task.setting))
         free_memory()
 
 
@@ -125,7 +125,7 @@ def _attempt(task: TrainingTask, folder: Path, job: Job, epochs: int, batch: int
         job.note(f"Training '{task.name}' goes on from its last whole epoch.")
         arguments |= {"resume": str(folder / "resume.pt"), "model": str(folder / "resume.pt")}
     job.progress(task.name, 0, epochs, "epochs")
-    if len(task.setting.ranks) > 1:
+    if processes(task.setting) > 1:
         run_ranks(task, arguments, folder, job)
         return
     settle_ultralytics()
