@@ -15,10 +15,17 @@ from da_kd.errors import RecipeError
 from da_kd.events import Job
 from da_kd.pipeline.inputs import Inputs, learns
 from da_kd.pipeline.steps.builder import Builder, Step, without_labels
-from da_kd.pipeline.steps.keys import architecture_keys, flat, ground_truth_version, keys_of, training_units
+from da_kd.pipeline.steps.keys import (
+    architecture_keys,
+    flat,
+    ground_truth_version,
+    keys_of,
+    training_steps,
+    training_units,
+)
 from da_kd.pipeline.steps.learning import scorer_of, scorer_parts
 from da_kd.pipeline.steps.rounds import Round, first
-from da_kd.recipe import Recipe, Teacher
+from da_kd.recipe import Recipe, Simulate, Teacher
 from da_kd.stages import fuse, predict, review, teach
 from da_kd.stages.review.journal import digest
 from da_kd.store import Store
@@ -53,17 +60,27 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
         teach.run(teacher.name, teacher.kind, architecture, schedule, images, builder.setting(), out, job, score)
 
     units, version = training_units(architecture, schedule, images), ground_truth_version(images)
-    builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version)
+    steps = training_steps(schedule, images)
+    builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version, training_steps=steps)
 
 
 def add_adapt(builder: Builder, teacher: Teacher) -> None:
     """Add the re-estimation of a teacher's normalisation on the target images."""
     path, decided = builder.origin(teacher)
     images = builder.inputs.get("target")
-    parts = {**decided, "data.target": builder.hashes["target"], f"teachers.{teacher.name}.adapt": teacher.adapt}
+    prefix = f"teachers.{teacher.name}"
+    parts = {**decided, "data.target": builder.hashes["target"], f"{prefix}.adapt": teacher.adapt}
+    if teacher.kind == "torchvision":
+        parts |= {f"{prefix}.options.{key}": value for key, value in teacher.options.items()}
 
     def work(out: Path, job: Job) -> None:
-        adapt_batch_norm(path, images, resolve_device(builder.recipe.device), out, job)
+        device = resolve_device(builder.recipe.device)
+        if teacher.kind == "torchvision":
+            from da_kd.training_torchvision import adapt_torchvision
+
+            adapt_torchvision(path, teacher.options, images, device, out, job)
+        else:
+            adapt_batch_norm(path, images, device, out, job)
 
     builder.add(f"adapt:{teacher.name}", "teach", parts, len(images.table), work, kind="adapt")
 
@@ -83,8 +100,7 @@ def add_predict(builder: Builder, teacher: Teacher) -> None:
 
     def work(out: Path, job: Job) -> None:
         earlier = builder.store.alike(builder.steps[name].output, apart=("data.target", "predict.shard"))
-        device = resolve_device(builder.recipe.device)
-        predict.run(teacher.name, model, config, images, device, out, job, earlier=earlier)
+        predict.run(teacher.name, model, config, images, builder.recipe.device, out, job, earlier=earlier)
 
     builder.add(name, "predict", parts, len(images.table), work)
 
@@ -122,7 +138,7 @@ def _add_sample(builder: Builder, name: str, teacher: Teacher) -> None:
     }
 
     def work(out: Path, job: Job) -> None:
-        predict.run(teacher.name, model, config, images, resolve_device(builder.recipe.device), out, job)
+        predict.run(teacher.name, model, config, images, builder.recipe.device, out, job)
 
     builder.add(f"predict:{teacher.name}:{name}", "predict", parts, len(images.table), work)
 
@@ -183,21 +199,59 @@ def add_review(builder: Builder, this: Round) -> None:
     if config.mode == "auto":
         parts |= keys_of(config.accept, "review.accept")
     if config.mode == "human" and config.audit.images:
-        parts |= keys_of(config.audit, "review.audit")
+        parts["review.audit.release"] = config.audit.release
     if config.mode == "simulate":
-        parts |= keys_of(config.simulate, "review.simulate")
-        parts |= {"data.target_labelled": builder.hashes["target_labelled"], "seed": builder.recipe.seed}
+        add_simulated(builder, this, config.simulate, this.name("review"))
+        return
 
     def work(out: Path, job: Job) -> None:
         given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
-        if config.mode == "simulate":
-            truth = builder.inputs.get("target_labelled").table
-            review.simulated(config, given, truth, builder.recipe.seed, builder.workspace, out, job)
-            return
         step = review.auto if config.mode == "auto" else review.finish
         step(config, given, builder.workspace, out, job)
 
     builder.add(this.name("review"), "review", parts, len(target.table), work)
+    if config.mode == "human" and config.audit.images:
+        _add_audit(builder, this)
+
+
+def _add_audit(builder: Builder, this: Round) -> None:
+    """Add what the audit says of the fused labels; no student waits for it, so that looking again trains none anew."""
+    config, target, labels = builder.recipe.review.audit, builder.inputs.get("target").table, this.name("fuse")
+    entries = review.read_journal(builder.workspace)
+    parts: dict[str, Any] = {
+        "fuse": builder.print_of(labels),
+        "review.audit": review.audit_digest(target, entries),
+        "review.audit.again": review.second_digest(target, entries),
+        **{f"review.audit.{key}": getattr(config, key) for key in ("beta", "blind")},
+        "seed": builder.recipe.seed,
+    }
+
+    def work(out: Path, job: Job) -> None:
+        given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
+        review.measure(given, builder.workspace, out, job)
+
+    builder.add(this.name("audit"), "review", parts, len(target), work, kind="audit")
+
+
+def add_simulated(builder: Builder, this: Round, config: Simulate, name: str) -> None:
+    """Add what a simulated reviewer makes of the pseudo labels."""
+    target, labels, seed = builder.inputs.get("target"), this.name("fuse"), builder.recipe.seed
+    parts = {
+        "review.mode": "simulate",
+        "fuse": builder.print_of(labels),
+        "review.decisions": digest(builder.workspace, target.table.sha),
+        **{f"review.simulate.{key}": getattr(config, key) for key in ("budget", "error", "order")},
+        "data.target_labelled": builder.hashes["target_labelled"],
+        "seed": seed,
+    }
+
+    def work(out: Path, job: Job) -> None:
+        given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
+        truth = builder.inputs.get("target_labelled").table
+        review.simulated(config, given, truth, seed, builder.workspace, out, job)
+
+    # Version 2: it says how right its labels are.
+    builder.add(name, "review", parts, len(target.table), work, version=2)
 
 
 def review_input(

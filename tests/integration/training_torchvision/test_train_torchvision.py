@@ -20,7 +20,7 @@ from da_kd.recipe import Architecture, Images, Schedule
 from da_kd.teachers import adapter
 from da_kd.teachers.batches import predict_images
 from da_kd.training import Setting, TrainingTask, read_result
-from da_kd.training_torchvision import train_torchvision
+from da_kd.training_torchvision import adapt_torchvision, train_torchvision
 
 CLASSES = ("RBC", "WBC", "Platelets")
 MODEL = "fasterrcnn_mobilenet_v3_large_320_fpn"
@@ -80,7 +80,7 @@ KILLED = """
 import os, signal, sys, pickle
 from pathlib import Path
 from da_kd.events import Job, Figures
-from da_kd.training_torchvision import train_torchvision
+from da_kd.training_torchvision import adapt_torchvision, train_torchvision
 def die(event):
     if isinstance(event, Figures):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -157,3 +157,25 @@ def test_it_learns_what_it_sees(cells, tmp_path) -> None:
     result = train_torchvision(task(one, epochs=12, lr=0.0005, args=plain), tmp_path, Job())
     losses = [sum(value for name, value in record.items() if name.startswith("loss")) for record in result.curves]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_batch_norm_adaptation_changes_statistics_alone(cells, straight, tmp_path: Path) -> None:
+    weights = straight[0] / "weights.pt"
+    adapt_torchvision(weights, {}, cells, "cpu", tmp_path, Job())
+    old, new = weights_of(straight[0]), weights_of(tmp_path)
+    changed = {name.rsplit(".", 1)[-1] for name in old if not bool((old[name] == new[name]).all())}
+    assert changed == {"running_mean", "running_var"}
+    (tmp_path / "again").mkdir()
+    adapt_torchvision(tmp_path / "weights.pt", {}, cells, "cpu", tmp_path / "again", Job())
+    assert same(weights_of(tmp_path / "again"), new)  # it does not matter what they were before
+
+
+def test_plain_weights_are_adapted_with_their_options_and_stay_plain(cells, straight, tmp_path: Path) -> None:
+    import torch
+
+    options = {"model": MODEL, "names": list(CLASSES), "min_size": 64, "max_size": 64}
+    torch.save(weights_of(straight[0]), tmp_path / "plain.pt")
+    adapt_torchvision(tmp_path / "plain.pt", options, cells, "cpu", tmp_path, Job())
+    assert torch.load(tmp_path / "weights.pt", weights_only=True).keys() == weights_of(straight[0]).keys()
+    with adapter("torchvision")(tmp_path / "weights.pt", options).open("cpu", 0.1, 2) as predictor:
+        assert predictor.classes == CLASSES
