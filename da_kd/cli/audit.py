@@ -45,6 +45,7 @@ def audit(
 
 def _show(told: Mapping[str, Any]) -> None:
     from da_kd.cli.terminal import new_table, say, show
+    from da_kd.stages.review.reviewer import in_words
 
     first, second = (PurePath(told["models"][side]).name for side in ("first", "second"))
     table = new_table("class", "figure", first, second, "difference", "better", right=(first, second, "difference"))
@@ -59,3 +60,5 @@ def _show(told: Mapping[str, Any]) -> None:
         f"{told['images_audited']} audited images; intervals of {told['confidence']:.0%}. Each model is taken at its "
         "own best thresholds on these images."
     )
+    if words := in_words(told["reviewer"]):
+        say(words)

@@ -164,27 +164,27 @@ def _fiftyone() -> Check:
 
 
 def _mongod() -> Check:
-    from da_kd.stages.review import mongod
+    from da_kd.stages.review import program
 
     if os.environ.get("FIFTYONE_DATABASE_URI"):
         return Check("mongod", "ok", "a server of yours (FIFTYONE_DATABASE_URI)")
-    path = mongod.find_mongod()
+    path = program.find_mongod()
     if path is None:
-        return Check("mongod", "warn", "not found (needed for review.mode auto, human)", mongod.REMEDY)
+        return Check("mongod", "warn", "not found (needed for review.mode auto, human)", program.REMEDY)
     try:
-        number = mongod.mongod_version(path)
+        number = program.mongod_version(path)
     except DaKdError as error:
-        return Check("mongod", "warn", str(error), mongod.REMEDY)
+        return Check("mongod", "warn", str(error), program.REMEDY)
     found = f"{'.'.join(map(str, number))}, {path}"
-    return (
-        Check("mongod", "ok", found) if number[:2] >= mongod.MINIMUM else Check("mongod", "warn", found, mongod.REMEDY)
-    )
+    if number[:2] < program.MINIMUM:
+        return Check("mongod", "warn", found, program.REMEDY)
+    return Check("mongod", "ok", found)
 
 
 def _port() -> Check:
-    from da_kd.stages.review import mongod
+    from da_kd.stages.review import ports
 
-    if mongod.port_is_free(_APP_PORT):
+    if ports.port_is_free(_APP_PORT):
         return Check("review port", "ok", f"{_APP_PORT} is free")
     return Check("review port", "warn", f"{_APP_PORT} is taken", "da-kd review RUN --port with another port")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from da_kd.data import ImageSet
 from da_kd.data.classes import Target
+from da_kd.detections import DetectionTable, read_table
 from da_kd.errors import InputError
 from da_kd.events import Job
 from da_kd.pipeline.exports import MODELS
@@ -45,7 +46,8 @@ def audit_run(place: Run, model: str | None, against: str | None, kind: str, job
         job: where progress goes.
 
     Returns:
-        See :func:`da_kd.stages.review.contest.contest`, with the names of the two under ``models``.
+        See :func:`da_kd.stages.review.contest.contest`, with the names of the two under ``models``, and how often the
+        reviewer errs under ``reviewer`` (see :func:`da_kd.stages.review.reviewer.error_rate`).
 
     Raises:
         InputError: no image of the audit is done, or there is no such model.
@@ -53,7 +55,8 @@ def audit_run(place: Run, model: str | None, against: str | None, kind: str, job
     """
     recipe, store = place.recipe(), Store(place.workspace)
     target = load_inputs(recipe, store, job).get("target")
-    truth, chances = review.truth_of_audit(target.table, review.read_journal(place.workspace))
+    entries = review.read_journal(place.workspace)
+    truth, chances = review.truth_of_audit(target.table, entries)
     if not chances:
         raise InputError(
             f"Expected audited images for the run '{place.name}'; none is done yet. Set review.audit.images in the "
@@ -67,8 +70,15 @@ def audit_run(place: Run, model: str | None, against: str | None, kind: str, job
 
     first, second = against or recipe.teachers[0].name, model or _best(place)
     told = {"models": {"first": first, "second": second}, **contest(side(first), side(second), seed=recipe.seed)}
+    told["reviewer"] = review.reviewer_errors(_reviewed(place, target.table), entries, blind=recipe.review.audit.blind)
     write_json(place.folder / "audit.json", told)
     return told
+
+
+def _reviewed(place: Run, target: DetectionTable) -> DetectionTable:
+    """Return the labels that a person reviews, those of the first round, or just the images where there are none."""
+    labels = place.made("fuse@1") or place.made("fuse")
+    return target if labels is None else read_table(labels / "labels.parquet")
 
 
 def _best(place: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from da_kd.pipeline.inputs import Inputs, load_inputs
 from da_kd.pipeline.reporting import collect_metrics, make_report
 from da_kd.pipeline.results import RunResult, StepOutcome
 from da_kd.pipeline.runs import Run, RunState, State
-from da_kd.pipeline.steps import STAGES, Step, build_steps, first, review_input
+from da_kd.pipeline.steps import STAGES, Step, build_steps, first, for_rows, is_point, review_input
 from da_kd.recipe import Recipe, load_recipe
 from da_kd.stages import review
 from da_kd.store import Store, hold
@@ -32,6 +32,8 @@ def run(
     folder: str | Path | None = None,
     *,
     until: str | None = None,
+    rows: Sequence[str] = (),
+    seat: int = 0,
     job: Job | None = None,
 ) -> RunResult:
     """Take a recipe through its stages; stages whose output is there already are reused.
@@ -41,6 +43,9 @@ def run(
         folder: the run's folder; the default is ``runs/<name of the recipe>``. Its parent is the workspace, whose store
             all its runs share.
         until: the last stage to run; all by default.
+        rows: rows of the ladder; given some, nothing is made but what their figures need.
+        seat: runs of a workspace queue for a device only with those of the same seat; 0 but where a caller has counted
+            how many it carries side by side.
         job: where progress goes, and who may stop it.
 
     Raises:
@@ -49,7 +54,7 @@ def run(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
     place = Run(Path(folder) if folder is not None else WORKSPACE / recipe.name)
-    return _Runner(recipe, place, until).go(job or Job(), reviewed=False)
+    return _Runner(recipe, place, until, rows, seat).go(job or Job(), reviewed=False)
 
 
 def resume(folder: str | Path, *, until: str | None = None, job: Job | None = None) -> RunResult:
@@ -65,10 +70,10 @@ def resume(folder: str | Path, *, until: str | None = None, job: Job | None = No
 class _Runner:
     """One sitting of one run."""
 
-    def __init__(self, recipe: Recipe, place: Run, until: str | None) -> None:
+    def __init__(self, recipe: Recipe, place: Run, until: str | None, rows: Sequence[str] = (), seat: int = 0) -> None:
         if until is not None and until not in STAGES:
             raise InputError(f"Expected one of the stages {', '.join(STAGES)}; found '{until}'.")
-        self.recipe, self.place = recipe, place
+        self.recipe, self.place, self.rows, self.seat = recipe, place, rows, seat
         self.store = Store(place.workspace)
         self.last = STAGES.index(until) if until else len(STAGES) - 1
         self.before: Mapping[str, Mapping[str, Any]] = {}
@@ -98,6 +103,7 @@ class _Runner:
         steps = build_steps(self.recipe, inputs, self.store)
         if reviewed and self.recipe.review.mode == "human":
             steps = self._take_back(inputs, steps, job)
+        steps = for_rows(steps, self.rows) if self.rows else steps
         self._remember(steps)
         self._look_ahead(steps)
         outcomes = []
@@ -116,7 +122,7 @@ class _Runner:
         weights = {
             name: self.store.path(step.output) / "weights.pt"
             for name, step in steps.items()
-            if name in done and (self.store.path(step.output) / "weights.pt").is_file()
+            if name in done and not is_point(name) and (self.store.path(step.output) / "weights.pt").is_file()
         }
         labels = self.store.path(steps["review"].output) / "labels.parquet" if "review" in done else None
         return RunResult(self.place.folder, report, metrics, tuple(outcomes), labels, weights)
@@ -160,7 +166,8 @@ class _Runner:
         with ExitStack() as stack:
             # In one order, so that no two runs wait for each other.
             for device in sorted(resolve_devices(self.recipe.device)):
-                lock = self.place.workspace / "locks" / device.replace(":", "-")
+                name = device.replace(":", "-") + (f".{self.seat}" if self.seat else "")
+                lock = self.place.workspace / "locks" / name
                 stack.enter_context(hold(lock, job, f"the device {device}", wait=True))
             yield
 

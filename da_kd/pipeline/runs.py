@@ -23,7 +23,7 @@ from da_kd.events import Event, Job
 from da_kd.recipe import Recipe, dump_recipe, load_recipe
 from da_kd.store import hold, holder, write_json
 
-_TAKEN = ("store", "journal", "mongo", "locks")  # what else lies in a workspace
+_TAKEN = ("store", "journal", "mongo", "locks", "bench")  # what else lies in a workspace
 
 State = Literal["new", "running", "paused", "done", "failed", "cancelled", "killed"]
 

@@ -13,13 +13,33 @@ from da_kd.pipeline.steps.labels import (
     add_teach,
     review_input,
 )
+from da_kd.pipeline.steps.lineage import for_rows, lineage
+from da_kd.pipeline.steps.review_value import (
+    add_point_reviews,
+    add_point_scores,
+    add_point_students,
+    is_point,
+    review_value,
+)
 from da_kd.pipeline.steps.rounds import first, rounds_of
 from da_kd.pipeline.steps.scores import absent_rows, add_evaluate, rows
 from da_kd.pipeline.steps.trainings import add_adapted_start, add_distill, add_finetune, add_source_only
 from da_kd.recipe import Recipe
 from da_kd.store import Store
 
-__all__ = ["STAGES", "Step", "absent_rows", "build_steps", "first", "review_input", "rows"]
+__all__ = [
+    "STAGES",
+    "Step",
+    "absent_rows",
+    "build_steps",
+    "first",
+    "for_rows",
+    "is_point",
+    "lineage",
+    "review_input",
+    "review_value",
+    "rows",
+]
 
 STAGES = ("teach", "predict", "fuse", "review", "distill", "finetune", "evaluate", "report")
 
@@ -44,14 +64,17 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
         add_samples(builder, fresh)
         add_fuse(builder, this)
         add_review(builder, this)
+        add_point_reviews(builder, this)
         if recipe.distill is not None:
             if recipe.distill.init == "source" and this.number == 1:
                 add_source_only(builder, "distill")
             if recipe.distill.adapt == "batch_norm" and this.number == 1:
                 add_adapted_start(builder)
             add_distill(builder, this)
+            add_point_students(builder, this)
     if recipe.finetune is not None:
         add_finetune(builder)
     if recipe.evaluate is not None:
         add_evaluate(builder)
+        add_point_scores(builder)
     return builder.steps

@@ -32,12 +32,13 @@ Work = Callable[[Path, Job], None]
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its name, the stage it belongs to, its output, and how the output is made."""
+    """One step: its name, the stage it belongs to, its output, how that is made, and its optimiser steps."""
 
     name: str
     stage: str
     output: Output
     work: Work
+    training_steps: int = 0
 
 
 class Builder:
@@ -72,9 +73,11 @@ class Builder:
         work: Work,
         kind: str = "",
         version: int = 1,
+        training_steps: int = 0,
     ) -> None:
         """Add a step; ``parts`` decide its output, ``kind`` names the store's folder where the stage's does not."""
-        self.steps[name] = Step(name, stage, Output(kind or stage, dict(parts), version, units), work)
+        output = Output(kind or stage, dict(parts), version, units)
+        self.steps[name] = Step(name, stage, output, work, training_steps)
 
     def made(self, name: str, file: str = "") -> Path:
         """Return the folder (or a file in it) that a step's output lies in once it is made."""

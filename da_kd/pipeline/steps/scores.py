@@ -30,10 +30,11 @@ def add_evaluate(builder: Builder) -> None:
         add_baseline(builder, "oracle", "evaluate", schedule, place, "target_labelled")
     for row in rows(recipe):
         if row not in missing:
-            _add_score(builder, row, config)
+            add_score(builder, row, config)
 
 
-def _add_score(builder: Builder, row: str, config: Evaluate) -> None:
+def add_score(builder: Builder, row: str, config: Evaluate, trained: str = "", name: str = "") -> None:
+    """Add the scoring of a row, or of what the step ``trained`` makes in its place."""
     recipe, test = builder.recipe, builder.inputs.get("test")
     classes: Mapping[str, Target] = {}
     if row.startswith("teacher:"):
@@ -42,8 +43,8 @@ def _add_score(builder: Builder, row: str, config: Evaluate) -> None:
         classes = teacher.classes
         decided = {**decided, **flat(classes, f"teachers.{teacher.name}.classes")}
     else:
-        model = adapter("ultralytics")(builder.made(row, "weights.pt"), {})
-        decided = {row: builder.print_of(row)}
+        model = adapter("ultralytics")(builder.made(trained or row, "weights.pt"), {})
+        decided = {row: builder.print_of(trained or row)}
     parts = {
         **decided,
         "classes": list(recipe.classes),
@@ -55,8 +56,9 @@ def _add_score(builder: Builder, row: str, config: Evaluate) -> None:
         device = resolve_device(recipe.device)
         evaluate.run(row, model, classes, test, config, device=device, out=out, job=job)
 
-    # Version 2: where a class map joins classes, duplicates go in the joined classes only.
-    builder.add(f"evaluate:{row}", "evaluate", parts, len(test.table), work, version=2 if classes else 1)
+    # Version 2: where a class map joins classes, duplicates go in the joined classes only. Version 3: with intervals,
+    # types of errors, and curves.
+    builder.add(name or f"evaluate:{row}", "evaluate", parts, len(test.table), work, version=3)
 
 
 def rows(recipe: Recipe) -> tuple[str, ...]:

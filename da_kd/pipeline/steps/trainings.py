@@ -17,6 +17,7 @@ from da_kd.pipeline.steps.keys import (
     ground_truth_version,
     keys_of,
     schedule_keys,
+    training_steps,
     training_units,
 )
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
@@ -30,12 +31,12 @@ from da_kd.training.signals import GROUND_TRUTH
 ADAPTED = "adapted_start"  # the step that adapts what the student starts from
 
 
-def add_distill(builder: Builder, this: Round) -> None:
-    """Add the student of a round, trained on its reviewed pseudo labels."""
+def add_distill(builder: Builder, this: Round, review: str = "", name: str = "") -> None:
+    """Add the student of a round, trained on its reviewed pseudo labels, or on those of the step ``review``."""
     recipe, config, target = builder.recipe, builder.recipe.distill, builder.inputs.get("target")
     if config is None:
         return
-    begin, review = _start_of(builder, this), this.name("review")
+    begin, review = _start_of(builder, this), review or this.name("review")
     start = builder.made(begin, "weights.pt") if begin else None
     parts = {
         **keys_of(config, "distill"),
@@ -73,8 +74,9 @@ def add_distill(builder: Builder, this: Round) -> None:
             features=features,
         )
 
-    units = training_units(recipe.student, config, target, sum(rates.values()))
-    builder.add(this.name("student"), "distill", parts, units, work)
+    mixed_in = sum(rates.values())
+    units, steps = training_units(recipe.student, config, target, mixed_in), training_steps(config, target, mixed_in)
+    builder.add(name or this.name("student"), "distill", parts, units, work, training_steps=steps)
 
 
 def _features(builder: Builder, config: Distill) -> tuple[Path | None, dict[str, Any]]:
@@ -122,18 +124,22 @@ def add_adapted_start(builder: Builder) -> None:
 
 
 def add_finetune(builder: Builder) -> None:
-    """Add the student going on with labelled target images."""
+    """Add the student, or what it started from, going on with labelled target images."""
     recipe, config = builder.recipe, builder.recipe.finetune
     if config is None:
         return
+    begin = "source_only" if config.init == "source" else "student"
+    if begin not in builder.steps:
+        add_source_only(builder, "finetune")
     labelled = nested_fraction(builder.inputs.get("target_labelled"), config.fraction)
     parts = {
         **keys_of(config, "finetune"),
         **architecture_keys(recipe.student, "student"),
-        "student": builder.print_of("student"),
+        begin: builder.print_of(begin),
         "data.target_labelled": hash_images(labelled),
         "seed": recipe.seed,
     }
+    parts.pop("finetune.init")  # what it began with says it
 
     mix, review, score = config.mix, "review", scorer_of(builder, config)
     extras, signals = extras_of(builder, {"source": mix.source}), GROUND_TRUTH
@@ -148,14 +154,14 @@ def add_finetune(builder: Builder) -> None:
         if mix.pseudo:
             pseudo = _usable(builder.inputs.get("target"), read_table(builder.made(review, "labels.parquet")))
             more.append(Extra("pseudo", pseudo, mix.pseudo, truth=False))
-        start, setting = builder.made("student", "weights.pt"), builder.setting()
+        start, setting = builder.made(begin, "weights.pt"), builder.setting()
         finetune.run(
             recipe.student, config, labelled, start, setting, out, job, extras=more, signals=signals, score=score
         )
 
     units = training_units(recipe.student, config, labelled, mix.source + mix.pseudo)
-    version = ground_truth_version(labelled)
-    builder.add("finetuned", "finetune", parts, units, work, version=version)
+    steps, version = training_steps(config, labelled, mix.source + mix.pseudo), ground_truth_version(labelled)
+    builder.add("finetuned", "finetune", parts, units, work, version=version, training_steps=steps)
 
 
 def add_source_only(builder: Builder, stage: str) -> None:
@@ -183,7 +189,8 @@ def add_baseline(builder: Builder, name: str, stage: str, schedule: Schedule, pl
         job.note(f"'{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")
 
     units, version = training_units(recipe.student, schedule, images), ground_truth_version(images)
-    builder.add(name, stage, parts, units, work, kind="baselines", version=version)
+    steps = training_steps(schedule, images)
+    builder.add(name, stage, parts, units, work, kind="baselines", version=version, training_steps=steps)
 
 
 def _usable(images: ImageSet, labels: DetectionTable) -> ImageSet:

@@ -4,9 +4,10 @@ Importing this package imports neither FiftyOne nor a database driver.
 """
 
 from da_kd.stages.review.app import PORT, launch_app, tunnel
-from da_kd.stages.review.audited import audit_digest, truth_of_audit
+from da_kd.stages.review.audited import audit_digest, reviewer_errors, second_digest, truth_of_audit
 from da_kd.stages.review.journal import read as read_journal
-from da_kd.stages.review.stage import ReviewInput, auto, finish, open_for_person, simulated, take_back
+from da_kd.stages.review.person import open_for_person, take_back
+from da_kd.stages.review.stage import ReviewInput, auto, finish, measure, simulated
 
 __all__ = [
     "PORT",
@@ -15,8 +16,11 @@ __all__ = [
     "auto",
     "finish",
     "launch_app",
+    "measure",
     "open_for_person",
     "read_journal",
+    "reviewer_errors",
+    "second_digest",
     "simulated",
     "take_back",
     "truth_of_audit",

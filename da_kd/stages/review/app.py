@@ -14,17 +14,20 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from da_kd.errors import Busy, InputError, SetupError
 from da_kd.events import Job
-from da_kd.stages.review import mongod
-from da_kd.stages.review.layout import AUDIT
-from da_kd.stages.review.stage import ReviewInput, open_dataset, user
+from da_kd.stages.review.layout import AUDIT, DONE
+from da_kd.stages.review.person import open_dataset, reorder, user
+from da_kd.stages.review.ports import free_port
+from da_kd.stages.review.stage import ReviewInput
 
 POLL = 0.5  # seconds between two looks whether a person wants the App to close
+LEARN = 5.0  # seconds between two looks whether more images are done, and the queue can learn from them
+SHARE = 20.0  # ordering anew takes one part in so many of the time at most
 PORT = 5151  # where the App listens unless asked otherwise
 LAST_PORT = 65535
 OWN = ("127.0.0.1", "localhost")
@@ -65,11 +68,31 @@ def launch_app(
                 job.note(f"From another machine: {tunnel(port)}, then open the same address there.")
             else:
                 job.warn(f"Anybody who reaches {host}:{port} can change the labels and read this user's files.")
+            turn = _Reorder(lambda: reorder(fo, dataset, given, workspace), lambda: dataset.match_tags(DONE).count())
             with contextlib.suppress(KeyboardInterrupt):
                 while server.child.poll() is None:
                     job.check()
                     time.sleep(POLL)
+                    turn.look()
                 raise SetupError(f"The FiftyOne App on port {port} ended by itself; open the review again.")
+
+
+class _Reorder:
+    """Orders the queue anew once more images are done, for a small part of the time at most."""
+
+    def __init__(self, reorder: Callable[[], None], done: Callable[[], int]) -> None:
+        self._reorder, self._done = reorder, done
+        self._seen, self._next = done(), time.monotonic() + LEARN
+
+    def look(self) -> None:
+        """Do so if it is time."""
+        if time.monotonic() < self._next:
+            return
+        begun, count = time.monotonic(), self._done()
+        if count != self._seen:
+            self._seen = count
+            self._reorder()
+        self._next = time.monotonic() + max(LEARN, SHARE * (time.monotonic() - begun))
 
 
 def tunnel(port: int) -> str:
@@ -104,7 +127,7 @@ def check_port(port: int, address: str = "127.0.0.1") -> None:
     if _problem(host, 0):
         raise InputError(f"Expected an address of this machine for the FiftyOne App; found '{address}'.")
     if _problem(host, port):
-        other = next((p for p in range(port + 1, LAST_PORT + 1) if not _problem(host, p)), mongod.free_port())
+        other = next((p for p in range(port + 1, LAST_PORT + 1) if not _problem(host, p)), free_port())
         raise InputError(
             f"Expected a free port for the FiftyOne App; {port} is taken (or not allowed). Try {other}, which is free."
         )

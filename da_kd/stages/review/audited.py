@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from da_kd.detections import DetectionTable
 from da_kd.hashing import hash_json
 from da_kd.stages.review import overlay
-from da_kd.stages.review.journal import Entry, complete
+from da_kd.stages.review.journal import Entry, complete, in_force, second_look
+from da_kd.stages.review.reviewer import error_rate
 
 HELD_BACK = "kept for the audit"  # why an audited image is not trained on
 
@@ -33,11 +35,43 @@ def truth_of_audit(images: DetectionTable, entries: Sequence[Entry]) -> tuple[De
     chances = {images.sha[row]: float(done[images.sha[row]]) for row in rows}
     stand_for = sum(1 / chance for chance in chances.values())
     part = min(1.0, stand_for / max(1, int(images.ok.sum())))
-    mine = images.take(rows)
-    blank = mine.pick_boxes(np.zeros(len(mine.xyxy), bool))
-    blank = dataclasses.replace(blank, searched=np.ones_like(blank.searched))
-    truth = overlay.apply(blank, [entry for entry in entries if entry.sha in chances])
+    truth = overlay.apply(_blank(images.take(rows)), [entry for entry in entries if entry.sha in chances])
     return truth, {sha: chance * part for sha, chance in chances.items()}
+
+
+def seen_twice(images: DetectionTable, entries: Sequence[Entry]) -> tuple[DetectionTable, DetectionTable]:
+    """Return what people said of the audited images that they completed twice: the first time, and the second.
+
+    Args:
+        images: all images that the audit was drawn from; their boxes do not matter.
+        entries: the review journal.
+    """
+    first, _ = truth_of_audit(images, entries)
+    again = {second_look(sha) for sha in first.sha}
+    # The data set in which a second look was completed last has all of it.
+    place = {entry.sha: entry.dataset for entry in in_force(entries, again) if entry.action == "complete"}
+    first = first.take([row for row, sha in enumerate(first.sha) if second_look(sha) in place])
+    blank = dataclasses.replace(_blank(first), sha=tuple(map(second_look, first.sha)))
+    second = overlay.apply(blank, [entry for entry in entries if place.get(entry.sha) == entry.dataset])
+    return first, dataclasses.replace(second, sha=first.sha)
+
+
+def reviewer_errors(images: DetectionTable, entries: Sequence[Entry], *, blind: bool) -> dict[str, Any]:
+    """Return how often the reviewer errs, from the images they completed twice; see :func:`error_rate`.
+
+    Args:
+        images: the fused labels.
+        entries: the review journal.
+        blind: the images were shown without these labels.
+    """
+    first, second = seen_twice(images, entries)
+    return error_rate(first, second, None if blind else images)
+
+
+def _blank(images: DetectionTable) -> DetectionTable:
+    """Return the images without boxes, and nothing searched for: what was completed says what was."""
+    empty = images.pick_boxes(np.zeros(len(images.xyxy), bool))
+    return dataclasses.replace(empty, searched=np.zeros_like(empty.searched))
 
 
 def audit_digest(images: DetectionTable, entries: Sequence[Entry]) -> str:
@@ -48,11 +82,21 @@ def audit_digest(images: DetectionTable, entries: Sequence[Entry]) -> str:
     truth, chances = truth_of_audit(images, entries)
     if not chances:
         return ""
-    said = [
-        (sha, chances[sha], sorted(zip(boxes.label.tolist(), boxes.xyxy.tolist(), strict=True)))
+    return hash_json([truth.vocabulary, sorted((sha, chances[sha], said) for sha, said in _said(truth).items())])
+
+
+def second_digest(images: DetectionTable, entries: Sequence[Entry]) -> str:
+    """Return a hash of what people said of audited images when they saw them again, "" where they did not."""
+    _, second = seen_twice(images, entries)
+    return hash_json([second.vocabulary, sorted(_said(second).items())]) if len(second) else ""
+
+
+def _said(truth: DetectionTable) -> dict[str, list[tuple[int, list[float]]]]:
+    """Return the objects of every image by content, in an order of their own."""
+    return {
+        sha: sorted(zip(boxes.label.tolist(), boxes.xyxy.tolist(), strict=True))
         for sha, (_, boxes) in zip(truth.sha, truth, strict=True)
-    ]
-    return hash_json([truth.vocabulary, sorted(said)])
+    }
 
 
 def hold_back(labels: DetectionTable, chances: dict[str, float]) -> DetectionTable:

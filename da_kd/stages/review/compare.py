@@ -33,11 +33,12 @@ class Reviewed:
     A label that nobody touched has the same ``box`` in both, to the last bit.
 
     Attributes:
-        sha: content hash of the image.
+        sha: content hash of the image, or what stands for it where it was shown a second time.
         before: the labels it came with.
         after: the labels it has now.
         complete: the person marked the image done: every object has its label, and every label is right.
         probability: with what probability the image came into the audit; None where it is not part of one.
+        classes: those that the person was asked for.
         when: when the image was last changed, ISO 8601; "" for not known.
     """
 
@@ -46,6 +47,7 @@ class Reviewed:
     after: tuple[Label, ...]
     complete: bool = False
     probability: float | None = None
+    classes: tuple[str, ...] = ()
     when: str = ""
 
 
@@ -69,7 +71,7 @@ def compare(images: Sequence[Reviewed], dataset: str, when: str = "", who: str =
                 found.append(Entry(image.sha, action, name, dataset, old, new, image.when or when, who))
         if image.complete:
             done = Entry(image.sha, "complete", image_id(image.sha), dataset, None, None, image.when or when, who)
-            found.append(replace(done, probability=image.probability))
+            found.append(replace(done, probability=image.probability, classes=image.classes))
     return found
 
 

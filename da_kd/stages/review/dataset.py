@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ from da_kd.detections import DetectionTable
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.stages.review import layout
-from da_kd.stages.review.compare import Label, Reviewed, compare
+from da_kd.stages.review.compare import Label, Reviewed
 from da_kd.stages.review.guide import Guide
-from da_kd.stages.review.journal import Box
+from da_kd.stages.review.journal import Box, second_look
 from da_kd.stages.review.layout import LABELS, SNAPSHOT
 
 INFO = "da_kd"
@@ -39,6 +39,8 @@ def find(fo: Any, name: str, fingerprint: str) -> Any | None:
         if candidate == name or re.fullmatch(re.escape(name) + r"-\d+", candidate):
             dataset = fo.load_dataset(candidate)
             if dataset.info.get(INFO, {}).get("fingerprint") == fingerprint:
+                dataset.add_sample_field(layout.AGAIN, fo.BooleanField)  # in case an earlier version made it
+                dataset.add_sample_field("hash", fo.StringField)
                 return dataset
     return None
 
@@ -121,53 +123,19 @@ def read_back(dataset: Any) -> list[Reviewed]:
     are passed over. What was hidden from the person (a blind audit) is not among the boxes an image came with.
     """
     # Columns, not documents: FiftyOne takes ten times as long to build a sample.
-    names = ("sha", "metadata.width", "metadata.height", "tags", "probability", "last_modified_at")
+    names = ("sha", "metadata.width", "metadata.height", "tags", "probability", "last_modified_at", layout.AGAIN)
     boxes = zip(_columns(dataset, LABELS), _columns(dataset, SNAPSHOT, "of", "xyxy", "shown"), strict=True)
-    images = []
+    images, classes = [], tuple(dataset.default_classes)
     for image, (now, then) in zip(zip(*dataset.values(list(names)), strict=True), boxes, strict=True):
-        sha, width, height, tags, probability, changed = image
+        sha, width, height, tags, probability, changed, again = image
         given = {item["of"]: item for item in then if item["shown"] is not False}
         size = np.array([width, height, width, height], dtype=np.float64)
         before = tuple(_snapshot_label(item) for item in given.values())
         after = tuple(label for item in now if (label := _label(item, given.get(item["id"]), size)))
         when = changed.replace(tzinfo=changed.tzinfo or UTC).isoformat(timespec="seconds") if changed else ""
-        images.append(Reviewed(sha, before, after, layout.DONE in tags, probability, when))
+        name = second_look(sha) if again else sha
+        images.append(Reviewed(name, before, after, layout.DONE in tags, probability, classes, when))
     return images
-
-
-def extend_audit(fo: Any, dataset: Any, keys: Sequence[str], guide: Guide) -> int:
-    """Put an audit, or a larger one, into a data set that is there already; return how many images were added.
-
-    An image that somebody worked on is shown to them as before; others lose their pseudo labels where the audit is
-    blind. An audit never shrinks.
-
-    Args:
-        fo: the module, connected.
-        dataset: as :func:`import_table` made it.
-        keys: of the images of the guide's table.
-        guide: its ``draw``, ``probability`` and ``blind`` count.
-    """
-    there = set(dataset.match(fo.ViewField("audit")).values("key"))
-    drawn = {keys[at]: at for at in np.flatnonzero(guide.draw >= 0).tolist()}
-    present = set(dataset.values("key"))
-    new = [key for key in drawn if key in present and key not in there]
-    if not new:
-        return 0
-    for field, column in (("draw", guide.draw), ("probability", guide.probability)):
-        values = {key: column[at].item() for key, at in drawn.items() if key in present}
-        dataset.set_values(field, values, key_field="key")
-    dataset.set_values("audit", dict.fromkeys(new, True), key_field="key")
-    if guide.blind:
-        added = dataset.match(fo.ViewField("key").is_in(new))
-        worked_on = {entry.sha for entry in compare(read_back(added), "")}
-        for sample in added.match(~fo.ViewField("sha").is_in(list(worked_on))).iter_samples(autosave=True):
-            sample[LABELS].detections = [label for label in sample[LABELS].detections if label["protected"]]
-            left = {label.id for label in sample[LABELS].detections}
-            for label in sample[SNAPSHOT].detections:
-                label["shown"] = label["of"] in left
-            sample["why"], sample["lists"] = "", []
-    layout.save_audit_view(fo, dataset, blind=guide.blind)
-    return len(new)
 
 
 def _columns(dataset: Any, field: str, *more: str) -> Iterator[list[dict[str, Any]]]:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, table_of
-from da_kd.stages.review.layout import DONE, LABELS, SNAPSHOT, WORDS
+from da_kd.stages.review.layout import AGAIN, AUDIT, DONE, LABELS, SNAPSHOT, WORDS
+from da_kd.stages.review.reviewer import error_rate
 
 DECIDED = ("accepted", "rejected")
 _INSIDE = f"{LABELS}.detections"
@@ -81,15 +82,19 @@ def next_open(view: Any, current: str | None) -> str | None:
 
 
 def progress(dataset: Any) -> dict[str, int]:
-    """Return how much is done: images, those of the audit, and labels by what was decided with a tag."""
-    audited, words = dataset.values(["audit", "tags"])
-    done = [DONE in image for image in words]
+    """Return how much is done: images, those of the audit, those shown again, and labels by what was decided."""
+    looks = list(zip(*dataset.values(["audit", AGAIN, "tags"]), strict=True))
+    twice = [DONE in words for _, again, words in looks if again]
+    audited = [audit for audit, again, _ in looks if not again]
+    done = [DONE in words for _, again, words in looks if not again]
     tags = Counter(dataset.count_label_tags(LABELS))
     return {
         "images": len(done),
         "done": sum(done),
         "audit": sum(map(bool, audited)),
         "audit_done": sum(bool(a and d) for a, d in zip(audited, done, strict=True)),
+        "again": len(twice),
+        "again_done": sum(twice),
         "labels": int(dataset.count(_INSIDE)),
         **{tag: tags[tag] for tag in DECIDED},
     }
@@ -102,14 +107,15 @@ def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict
     images in the order of drawing count, up to the first that is not done: those are a sample as well. Their
     probabilities are taken down by the part of the audit that they are.
     """
-    keys, shas, widths, heights, draws, tags, chance = dataset.values(
+    looks = dataset.match(~fo.ViewField(AGAIN))
+    keys, shas, widths, heights, draws, tags, chance = looks.values(
         ["key", "sha", "metadata.width", "metadata.height", "draw", "tags", "probability"]
     )
     order = sorted((draw, at) for at, draw in enumerate(draws) if draw is not None)
     first = next((k for k, (_, at) in enumerate(order) if DONE not in tags[at]), len(order))
     mine = [keys[at] for _, at in order[:first]]
     part = first / max(1, len(order))
-    found = dataset.match(fo.ViewField("key").is_in(mine))
+    found = looks.match(fo.ViewField("key").is_in(mine))
     vocabulary = tuple(dataset.default_classes)
     images = [ImageRecord(*image) for image in zip(keys, shas, widths, heights, strict=True)]
     given, states = _boxes(found, SNAPSHOT, vocabulary)
@@ -117,6 +123,21 @@ def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict
     labels = table_of(vocabulary, images, given, state=states)
     truth = table_of(vocabulary, [image for image in images if image.key in set(mine)], drawn)
     return labels, truth, {shas[at]: chance[at] * part for _, at in order[:first]}
+
+
+def errors(fo: Any, dataset: Any) -> dict[str, Any]:
+    """Return how often the reviewer errs, by the images that are done twice: see :func:`error_rate`."""
+    here = fo.ViewField
+    first, second = (dataset.match(here("audit") & look).match_tags(DONE) for look in (~here(AGAIN), here(AGAIN)))
+    keys = sorted(set(first.values("key")) & set(second.values("key")))
+    first, second = (view.match(here("key").is_in(keys)) for view in (first, second))
+    names = ("key", "sha", "metadata.width", "metadata.height")
+    images = [ImageRecord(*image) for image in zip(*first.values(list(names)), strict=True)]
+    vocabulary = tuple(dataset.default_classes)
+    one, other = (table_of(vocabulary, images, _boxes(view, LABELS, vocabulary)[0]) for view in (first, second))
+    asked, states = _boxes(second, SNAPSHOT, vocabulary)
+    blind = dataset.has_saved_view(AUDIT[True])
+    return error_rate(one, other, None if blind else table_of(vocabulary, images, asked, state=states))
 
 
 def _boxes(

@@ -1,7 +1,7 @@
 """Labels that were reviewed in another program: out as a COCO file, and from one back into the journal.
 
-What comes back is taken for complete: every image the file names was looked at, and its boxes are all there are. Knows
-COCO files, tables and the journal; must not know FiftyOne.
+What comes back is taken for complete: every image the file names was looked at, and its boxes are all there are of the
+classes that the file has. Knows COCO files, tables and the journal; must not know FiftyOne.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from da_kd.stages.review import journal, overlay
 from da_kd.stages.review.compare import Label, Reviewed, compare
 from da_kd.stages.review.journal import Box
 from da_kd.stages.review.overlay import SAME
-from da_kd.stages.review.stage import ReviewInput, user
+from da_kd.stages.review.person import user
+from da_kd.stages.review.stage import ReviewInput
 
 SHOWN = (State.KEPT, State.UNCERTAIN)
 MOVED = 1.0  # pixels; other programs round
@@ -65,6 +66,12 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
         raise DataError(f"Expected labels of this run's images in {path}; none of its images is one of {given.root}.")
     if len(rows) < len(source.keys):
         job.warn(f"{len(source.keys) - len(rows)} image(s) of {path.name} do not belong to this run and are left out.")
+    asked = tuple(name for name in given.table.vocabulary if name in source.vocabulary)
+    if not asked:
+        raise DataError(
+            f"Expected categories named like the classes {list(given.table.vocabulary)} in {path}; found "
+            f"{list(source.vocabulary)}. Rename them."
+        )
     sizes = given.table.size
     records = [
         ImageRecord(key, given.table.sha[row], int(sizes[row, 0]), int(sizes[row, 1])) for key, row in rows.items()
@@ -73,7 +80,7 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
     for text in truth.warnings:
         job.warn(text)
     images = [
-        _reviewed(given.table, rows[key], boxes.pick(np.isin(states, SHOWN)))
+        _reviewed(given.table, rows[key], boxes.pick(np.isin(states, SHOWN)), asked)
         for key, (boxes, states) in truth.found().items()
     ]
     name, when = f"{given.run}@elsewhere", datetime.now(UTC).isoformat(timespec="seconds")
@@ -85,10 +92,14 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
     return journal.append(workspace, entries)
 
 
-def _reviewed(table: DetectionTable, row: int, boxes: Detections) -> Reviewed:
-    """Return an image as it was and as it came back; a box that came back has the name of the label it was."""
+def _reviewed(table: DetectionTable, row: int, boxes: Detections, asked: tuple[str, ...]) -> Reviewed:
+    """Return an image as it was and as it came back; a box that came back has the name of the label it was.
+
+    Of a class that the file does not have nothing is known, so its boxes stay out of it.
+    """
     own = np.arange(*table.offsets[row : row + 2])
-    own = own[np.isin(table.state[own], SHOWN)]
+    known = np.isin(np.array(table.vocabulary), asked)
+    own = own[np.isin(table.state[own], SHOWN) & known[table.label[own]]]
     before = [
         Label(f"{table.key[row]}:{at - table.offsets[row]}", _box(table.vocabulary, table.label, table.xyxy, int(at)))
         for at in own
@@ -104,7 +115,7 @@ def _reviewed(table: DetectionTable, row: int, boxes: Detections) -> Reviewed:
         if old is not None and np.abs(np.subtract(box.xyxy, old.box.xyxy)).max() <= MOVED:
             box = Box(box.name, old.box.xyxy)
         after.append(Label(old.id if old else f"{table.key[row]}:{box.name}:{list(box.xyxy)}", box))
-    return Reviewed(table.sha[row], tuple(before), tuple(after), complete=True)
+    return Reviewed(table.sha[row], tuple(before), tuple(after), complete=True, classes=asked)
 
 
 def _pairs(worth: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]) -> dict[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from da_kd.data.similar import Hashes
 from da_kd.detections import DetectionTable
 from da_kd.stages.review.queue import Queue, views
 from da_kd.stages.review.sample import Drawn
@@ -28,6 +29,7 @@ class Guide:
         probability: (I,) with what probability the audit draws the image.
         blind: the audit's images are shown without pseudo labels.
         round: of self-training that the labels come from, from 1.
+        hashes: for each image its perceptual hash in hex digits, "" where there is none.
     """
 
     rank: npt.NDArray[np.int64]
@@ -40,6 +42,7 @@ class Guide:
     lists: Mapping[str, Sequence[int]] = field(default_factory=dict)
     blind: bool = True
     round: int = 1
+    hashes: Sequence[str] = ()
 
     @classmethod
     def plain(cls, table: DetectionTable) -> Guide:
@@ -57,7 +60,14 @@ class Guide:
 
     @classmethod
     def of(
-        cls, queue: Queue, table: DetectionTable, audit: Drawn | None = None, *, blind: bool = True, round: int = 1
+        cls,
+        queue: Queue,
+        table: DetectionTable,
+        audit: Drawn | None = None,
+        *,
+        blind: bool = True,
+        round: int = 1,
+        hashes: Hashes | None = None,
     ) -> Guide:
         """Return what a queue and an audit say."""
         rank, drawn = np.empty(len(table), np.int64), np.full(len(table), -1)
@@ -70,4 +80,5 @@ class Guide:
             {name: images.tolist() for name, images in views(queue, table).items()},
             blind,
             round,
+            () if hashes is None else tuple(f"{value:016x}" for value in hashes.tolist()),
         )

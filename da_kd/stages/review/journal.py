@@ -1,9 +1,10 @@
 """The review journal: what people decided, append-only, one JSON object a line, keyed by image content.
 
 It stands in ``<workspace>/journal/journal.jsonl`` and outlives every run, database and round of labels: an entry
-names the image by its hash, the class by its name and the box by its pixels. Appending is idempotent and durable; a
-line that a kill cut short is told and passed over. Knows boxes and the disk; must not know FiftyOne, nor what becomes
-of a table of labels (that is :mod:`da_kd.stages.review.overlay`).
+names the image by its hash, the class by its name and the box by its pixels. What was said of an image when it was
+shown a second time stands under a name of its own (:func:`second_look`), so that it never becomes a label. Appending is
+idempotent and durable; a line that a kill cut short is told and passed over. Knows boxes and the disk; must not know
+FiftyOne, nor what becomes of a table of labels (that is :mod:`da_kd.stages.review.overlay`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Entry:
         who: the person's name on the machine.
         probability: of ``complete`` only: with what probability the image came into the audit, in (0, 1]; None where
             it is not part of one.
+        classes: of ``complete`` only: the classes that the person was asked for; () in journals of earlier versions,
+            and then all.
     """
 
     sha: str
@@ -61,6 +64,7 @@ class Entry:
     when: str = ""
     who: str = ""
     probability: float | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def label(self) -> tuple[str, str]:
@@ -71,7 +75,8 @@ class Entry:
     def says(self) -> tuple[Any, ...]:
         """What the entry decides, without who, when and how sure a teacher was."""
         drawn = () if self.probability is None else (self.probability,)
-        return self.action, self.after.name if self.after else "", self.after.xyxy if self.after else (), *drawn
+        asked = (self.classes,) if self.classes else ()
+        return self.action, self.after.name if self.after else "", self.after.xyxy if self.after else (), *drawn, *asked
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as a JSON object."""
@@ -79,12 +84,18 @@ class Entry:
         after = self.after and {"class": self.after.name, "xyxy": self.after.xyxy}
         head = {"sha": self.sha, "action": self.action, "label_id": self.label_id, "dataset": self.dataset}
         drawn = {} if self.probability is None else {"probability": self.probability}
-        return {**head, "before": before, "after": after, "when": self.when, "who": self.who, **drawn}
+        asked = {"classes": list(self.classes)} if self.classes else {}
+        return {**head, "before": before, "after": after, "when": self.when, "who": self.who, **drawn, **asked}
 
 
 def image_id(sha: str) -> str:
     """Return what stands for the label's id in an entry about a whole image."""
     return f"image:{sha}"
+
+
+def second_look(sha: str) -> str:
+    """Return what stands for an image's hash in entries about it that were made when it was shown a second time."""
+    return f"again:{sha}"
 
 
 def _entry(line: str) -> Entry:
@@ -97,6 +108,7 @@ def _entry(line: str) -> Entry:
         *(_box(raw["before"]), _box(raw["after"])),
         *(str(raw.get("when", "")), str(raw.get("who", ""))),
         None if raw.get("probability") is None else float(raw["probability"]),
+        tuple(str(name) for name in raw.get("classes", ())),
     )
 
 

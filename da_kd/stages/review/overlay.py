@@ -32,7 +32,8 @@ def apply(table: DetectionTable, entries: Sequence[Entry], job: Job | None = Non
     * accepted: the box is kept, with its score;
     * rejected: the box is dropped;
     * relabelled, moved, added: the box is replaced by the person's, kept, with score 1;
-    * complete: every box of the image that no decision is about is dropped, for the person did not leave it standing.
+    * complete: the classes that the person was asked for are searched for in this image, whatever became of them
+      elsewhere, and every box of theirs that no decision is about is dropped: the person did not leave it standing.
 
     What finds no box is added, but for a rejection, which has nothing to do. Entries of classes the table does not know
     are left out and counted in a warning.
@@ -52,8 +53,9 @@ def apply(table: DetectionTable, entries: Sequence[Entry], job: Job | None = Non
         said = by_sha.get(sha, ())
         for _, group in groupby((e for e in said if e.action != "complete"), key=lambda entry: entry.dataset):
             work.decide(image, list(group))
-        if any(entry.action == "complete" for entry in said):
-            work.close(image)
+        for entry in said:
+            if entry.action == "complete":
+                work.close(image, entry.classes or table.vocabulary)
     if strange and job is not None:
         named = ", ".join(f"'{name}' ({count})" for name, count in sorted(strange.items()))
         job.warn(
@@ -77,6 +79,7 @@ class _Work:
             self._columns[name] = np.concatenate([column, more])
         self._image = np.concatenate([table.image_index, np.zeros(room, np.int64)])
         self._rows: dict[int, list[int]] = {}
+        self._searched = table.searched.copy()
 
     def decide(self, image: int, entries: Sequence[Entry]) -> None:
         """Lay the entries of one data set over the boxes of one image."""
@@ -89,11 +92,13 @@ class _Work:
             if row is not None:
                 self._put(row, entry)
 
-    def close(self, image: int) -> None:
-        """Drop the boxes of an image that nobody decided on."""
+    def close(self, image: int, names: Sequence[str]) -> None:
+        """Drop the boxes of these classes that nobody decided on; the classes were looked for."""
+        asked = np.isin(np.array(self._table.vocabulary), list(names))
+        self._searched[image] |= asked
         rows = np.array(self._rows.get(image, range(*self._table.offsets[image : image + 2])), np.int64)
         ignored = self._columns["state"][rows] == State.IGNORED
-        rest = rows[~self._columns["protected"][rows] & ~ignored]
+        rest = rows[~self._columns["protected"][rows] & ~ignored & asked[self._columns["label"][rows]]]
         self._columns["state"][rest] = State.DROPPED
         self._columns["protected"][rest] = True
 
@@ -153,7 +158,7 @@ class _Work:
         counts = np.bincount(image, minlength=len(self._table))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         columns: dict[str, Any] = {name: column[order] for name, column in self._columns.items()}
-        return dataclasses.replace(self._table, offsets=offsets, **columns)
+        return dataclasses.replace(self._table, offsets=offsets, searched=self._searched, **columns)
 
 
 def conflicts(table: DetectionTable) -> list[dict[str, Any]]:

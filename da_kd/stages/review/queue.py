@@ -7,6 +7,7 @@ Pure functions of a table and of perceptual hashes; must not know FiftyOne, a di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from da_kd.boxes import FloatArray, IntArray
 from da_kd.data.similar import MOST, Hashes, alike
 from da_kd.detections import BoolArray, DetectionTable, State
 from da_kd.merging.pairs import overlapping
+from da_kd.stages.review.chance import Judged, chance_right, judged
 
 Doubles = npt.NDArray[np.float64]
 
@@ -33,6 +35,7 @@ CLASS, TWICE, PLACE, ALONE, HELD, UNCERTAIN, RARE = range(len(BOX_KINDS))
 NOTHING_FOUND = "nothing found"
 REPEATS = "nearly repeats"
 
+FUSE_IOU = 0.55
 SAME_OBJECT = 0.5  # IoU from which two boxes of different classes are one object
 SHIFTED = 0.2  # IoU from which two boxes of a class may be one object
 BAND = 0.1  # a score so little above the least kept one of its class is uncertain
@@ -64,24 +67,30 @@ class Queue:
     duplicate_of: IntArray
 
 
-def build_queue(table: DetectionTable, hashes: Hashes | None = None, fuse_iou: float = 0.55) -> Queue:
+def build_queue(
+    table: DetectionTable, hashes: Hashes | None = None, fuse_iou: float = FUSE_IOU, known: Judged | None = None
+) -> Queue:
     """Return the order in which a person best looks at fused labels.
 
     Args:
         table: I images with B boxes; what a person decided already is not doubtful.
         hashes: (I,) perceptual hashes (see :mod:`da_kd.data.similar`); without, no image is like another.
         fuse_iou: the IoU from which fusion made one box of two of a class, in [0, 1].
+        known: what a person said of boxes so far (see :func:`learned`); without, scores alone decide.
     """
     image = table.image_index
-    shown = np.isin(table.state, (State.KEPT, State.UNCERTAIN)) & table.ok[image]
+    shown = _shown(table)
     kinds = _kinds(table, shown, fuse_iou)
-    gain = _gain(table, shown, kinds)
-    value = gain * _weights(table, shown)[table.label]
+    gain = _gain(table, shown, _disputed(kinds), known)
+    weights = _weights(table, shown)
+    value = gain * weights[table.label]
+    missed = np.zeros(len(weights)) if known is None else known.missed
     first, second, bits = _alike(table, hashes)
     missing = _missing(table, shown, first, second)
     boxes = np.bincount(image[shown & ~table.protected], minlength=len(table))
     extra = np.bincount(image, np.where(shown, 0.0, gain), minlength=len(table))
-    worth = (np.bincount(image, value, minlength=len(table)) + missing) / (LOOK + boxes + extra + missing)
+    worth = np.bincount(image, value, minlength=len(table)) + missing + missed @ weights
+    worth /= LOOK + boxes + extra + missing + missed.sum()
     worth = np.where(table.ok, worth, 0.0)
     near = bits <= REPEAT_BITS
     repeats = _repeats(worth, first[near], second[near])
@@ -89,6 +98,22 @@ def build_queue(table: DetectionTable, hashes: Hashes | None = None, fuse_iou: f
     return Queue(
         order, worth.astype(np.float32), _why(table, value, kinds, missing, repeats), _box_why(kinds), kinds, repeats
     )
+
+
+def learned(
+    table: DetectionTable, said: DetectionTable, done: Sequence[int], fuse_iou: float = FUSE_IOU
+) -> Judged | None:
+    """Return what a person said of boxes in images that are done; None where none is.
+
+    Args:
+        table: fused labels.
+        said: the same images, with what a person decided laid over them.
+        done: positions of the images that are labelled completely.
+        fuse_iou: as for :func:`build_queue`.
+    """
+    if not len(done):
+        return None
+    return judged(table, said, done, _disputed(_kinds(table, _shown(table), fuse_iou)))
 
 
 def views(queue: Queue, table: DetectionTable, audit: npt.NDArray[np.integer] | None = None) -> dict[str, IntArray]:
@@ -117,6 +142,18 @@ def views(queue: Queue, table: DetectionTable, audit: npt.NDArray[np.integer] | 
     return found if audit is None else {**found, "audit": np.asarray(audit, np.int64)}
 
 
+def _shown(table: DetectionTable) -> BoolArray:
+    """Return (B,) bool: the boxes that a person sees."""
+    shown: BoolArray = np.isin(table.state, (State.KEPT, State.UNCERTAIN)) & table.ok[table.image_index]
+    return shown
+
+
+def _disputed(kinds: BoolArray) -> BoolArray:
+    """Return (B,) bool: of two boxes for one object, one is wrong."""
+    disputed: BoolArray = np.asarray(kinds[:, [CLASS, TWICE, PLACE]].any(axis=1))
+    return disputed
+
+
 def _kinds(table: DetectionTable, shown: BoolArray, fuse_iou: float) -> BoolArray:
     """Return (B, K) bool: why each box is doubtful."""
     kinds = np.zeros((len(table.xyxy), len(BOX_KINDS)), bool)
@@ -138,16 +175,15 @@ def _kinds(table: DetectionTable, shown: BoolArray, fuse_iou: float) -> BoolArra
     return kinds
 
 
-def _gain(table: DetectionTable, shown: BoolArray, kinds: BoolArray) -> Doubles:
+def _gain(table: DetectionTable, shown: BoolArray, disputed: BoolArray, known: Judged | None) -> Doubles:
     """Return (B,) the chance that a person changes something about each box.
 
-    A kept box is changed where it is wrong, another where it is right; a score is taken for the chance to be right,
-    less where only some of the able teachers saw the box.
+    A kept box is changed where it is wrong, another where it is right.
     """
-    right = table.score * (1.0 + table.agreement) / 2
+    right = chance_right(table, disputed, known)
     gain = np.where(table.state == State.KEPT, 1 - right, right)
-    disputed = kinds[:, [CLASS, TWICE, PLACE]].any(axis=1)
-    gain[disputed] = np.maximum(gain[disputed], 0.5)  # of two boxes for one object, one is wrong
+    if known is None:
+        gain[disputed] = np.maximum(gain[disputed], 0.5)
     counts = shown | (table.state == State.DROPPED)
     return np.where(counts & ~table.protected & table.ok[table.image_index], gain, 0.0)
 

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from typing import Any
 from da_kd.errors import Busy, SetupError
 from da_kd.events import Job
 from da_kd.stages.review import mongod
+from da_kd.stages.review.program import MINIMUM
 
+LEAST_ROOM = 2**24  # bytes; with less on the disk, it is what stopped the database
 _inside = threading.Lock()  # FiftyOne has one connection per process
 
 
@@ -44,14 +47,25 @@ def open_room(workspace: Path, job: Job) -> Iterator[Any]:
             try:
                 yield fo
             except broken as error:
+                full = shutil.disk_usage(workspace).free < LEAST_ROOM
+                remedy = "the disk is full; make room" if full else f"look into {workspace}/mongo/mongod.log"
                 raise SetupError(
-                    f"The review database broke off ({error}). What the App had confirmed is kept; look for room on "
-                    f"the disk of {workspace} and into mongo/mongod.log there, then open the review again."
+                    f"The review database of {workspace} broke off ({error}). What the App had confirmed is kept; "
+                    f"{remedy}, then open the review again."
                 ) from error
             finally:
                 _disconnect()
     finally:
         _inside.release()
+
+
+@contextlib.contextmanager
+def importing(workspace: Path, job: Job) -> Iterator[None]:
+    """Let one process at a time look for a data set and make it, while the block runs."""
+    folder = workspace / "mongo"
+    folder.mkdir(parents=True, exist_ok=True)
+    with mongod.exclusive(folder / "import.lock", job, wait=600):
+        yield
 
 
 def settings(workspace: Path, uri: str) -> dict[str, str]:
@@ -138,9 +152,9 @@ def _connect(fo: Any, uri: str) -> None:
     except Exception as error:  # pymongo's, mongoengine's and FiftyOne's own errors have no common base
         _disconnect()
         raise SetupError(f"The review database at {_without_password(uri)} cannot be reached ({error}).") from error
-    if version[:2] < mongod.MINIMUM:
+    if version[:2] < MINIMUM:
         _disconnect()
-        least, found = (".".join(map(str, numbers)) for numbers in (mongod.MINIMUM, version[:3]))
+        least, found = (".".join(map(str, numbers)) for numbers in (MINIMUM, version[:3]))
         raise SetupError(
             f"Review needs a MongoDB server {least} or newer; the one at {_without_password(uri)} is {found}. Name "
             "another in FIFTYONE_DATABASE_URI, or unset it to use the workspace's own."

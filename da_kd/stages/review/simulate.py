@@ -8,10 +8,11 @@ tables; must not know a disk, nor FiftyOne.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from da_kd.boxes import IntArray, iou
 from da_kd.detections import Detections, DetectionTable, State
@@ -22,6 +23,7 @@ from da_kd.stages.review.journal import Action, Box, Entry, image_id
 
 DATASET = "simulated"
 SAME_OBJECT = 0.5  # IoU from which a box shows an object
+ANEW = 0.05  # the share of images by which more must be done before the order is made anew
 FITS = 0.75  # IoU from which a reviewer leaves a box where it is
 
 
@@ -42,8 +44,11 @@ class Simulated:
     unknown: int
 
 
+Order = Callable[[Sequence[int], Sequence[Entry]], npt.ArrayLike]
+
+
 def simulate(
-    table: DetectionTable, truth: DetectionTable, order: Iterable[int], config: Simulate, seed: int
+    table: DetectionTable, truth: DetectionTable, order: npt.ArrayLike | Order, config: Simulate, seed: int
 ) -> Simulated:
     """Return what a reviewer decides who goes through the images in this order until the budget is spent.
 
@@ -55,7 +60,8 @@ def simulate(
         table: pseudo labels.
         truth: labels of at least some of the images, which are matched by content; classes that it was not searched for
             are left alone.
-        order: image positions in ``table``.
+        order: image positions in ``table``; or what makes them of the positions that are done and of the entries so
+            far, and is asked anew after every image at first, then as often as a twentieth more are done.
         config: budget and rate of errors.
         seed: of the errors.
 
@@ -64,27 +70,45 @@ def simulate(
     """
     if table.vocabulary != truth.vocabulary:
         raise DataError(f"Expected truth in the classes {list(table.vocabulary)}; found {list(truth.vocabulary)}.")
-    rows = {sha: row for row, sha in enumerate(truth.sha) if sha and not truth.reason[row]}
-    positions = [int(at) for at in order if not table.reason[at]]
-    known = [at for at in positions if table.sha[at] in rows]
-    if positions and not known:
+    rows = {
+        sha: row for row, sha in enumerate(truth.sha) if sha and not truth.reason[row] and truth.searched[row].any()
+    }
+    known = {at for at, sha in enumerate(table.sha) if sha in rows and not table.reason[at]}
+    if table.ok.any() and not known:
         raise DataError(
             "Expected truth for some of the target images, for the simulated reviewer to go by; found none. "
             "'data.target_labelled' must hold the same files as 'data.target'."
         )
     entries: list[Entry] = []
-    images, left = 0, config.budget
-    for at in known:
+    done: list[int] = []
+    left = config.budget
+    for at in _in_turn(order, known, done, entries):
         if left <= 0:
             break
         decided = _review(table, truth, at, rows[table.sha[at]], config.error, seed)
         entries += decided[:left]
-        done = len(decided) <= left
+        if len(decided) <= left:
+            done.append(at)
+            asked = tuple(np.array(truth.vocabulary)[truth.searched[rows[table.sha[at]]]].tolist())
+            entries.append(Entry(table.sha[at], "complete", image_id(table.sha[at]), DATASET, classes=asked))
         left -= min(len(decided), left)
-        if done:
-            images += 1
-            entries.append(Entry(table.sha[at], "complete", image_id(table.sha[at]), DATASET))
-    return Simulated(tuple(entries), config.budget - left, images, len(positions) - len(known))
+    return Simulated(tuple(entries), config.budget - left, len(done), int(table.ok.sum()) - len(known))
+
+
+def _in_turn(
+    order: npt.ArrayLike | Order, known: set[int], done: Sequence[int], entries: Sequence[Entry]
+) -> Iterator[int]:
+    """Yield the images with truth in the order that holds when each of them is begun."""
+    open_, asked = set(known), -1
+    while open_:
+        if asked < 0 or len(done) > asked * (1 + ANEW):
+            places = np.asarray(order(done, entries) if callable(order) else order, np.int64).tolist()
+            waiting, asked = iter([at for at in places if at in open_]), len(done)
+        at = next(waiting, None)
+        if at is None:
+            return
+        open_.remove(at)
+        yield at
 
 
 def random_order(table: DetectionTable, seed: int) -> IntArray:

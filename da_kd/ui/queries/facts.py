@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from da_kd.pipeline import Run
-from da_kd.pipeline.steps import absent_rows, rows
+from da_kd.pipeline.steps import absent_rows, is_point, rows
+from da_kd.stages.evaluate.differences import paired_differences
 from da_kd.stages.evaluate.metrics import Metrics, gap_recovered
 from da_kd.stages.report import ReportFacts
 from da_kd.ui.queries.runs import events, outputs
@@ -31,20 +32,26 @@ def facts_of(run: Run) -> ReportFacts:
         name.removeprefix("evaluate:"): _json(path / "metrics.json") for name, path in done.items() if _scored(name)
     }
     scored = {row: Metrics(**{k: v for k, v in tree.items() if k in _FIGURES}) for row, tree in models.items()}
+    details = {row: _json(done[f"evaluate:{row}"] / "detail.json") for row in models}
+    drawn = {row: tree["resamples"] for row, tree in details.items() if "resamples" in tree}
+    told = {row: figures for row, figures in scored.items() if row in drawn}
     low, high = scored.get("source_only"), scored.get("oracle")
     metrics = {
         "models": models,
         "gap_recovered": {row: gap_recovered(low, scored.get(row), high) for row in ("student", "finetuned")},
         "absent": {**dict.fromkeys(rows(recipe), "not scored yet"), **absent_rows(recipe)},
+        "differences": paired_differences(told, drawn),
         "classes": recipe.classes,
         "seed": recipe.seed,
     }
-    return ReportFacts(title=recipe.name, command="", metrics=metrics, curves=curves_of(run, done))
+    precision = {row: tree["curves"] for row, tree in details.items() if "curves" in tree}
+    return ReportFacts(title=recipe.name, command="", metrics=metrics, curves=curves_of(run, done), precision=precision)
 
 
 def curves_of(run: Run, done: Mapping[str, Path]) -> dict[str, list[dict[str, float]]]:
     """Return the losses of every training by row, epoch by epoch, those of the one under way as well."""
-    found = {_row(name): list(_json(path / "training.json").get("curves", [])) for name, path in done.items()}
+    shown = {_row(name): path for name, path in done.items() if not is_point(name)}
+    found = {row: list(_json(path / "training.json").get("curves", [])) for row, path in shown.items()}
     found = {name: curve for name, curve in found.items() if curve}
     return {**_under_way(run, set(found)), **found}
 

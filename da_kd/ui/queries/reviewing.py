@@ -43,12 +43,12 @@ def session(run: Run) -> Session:
 
 def decided(run: Run) -> Mapping[str, Any]:
     """Return how many boxes were kept, accepted, rejected, ... as they stand in the labels; empty without any."""
-    return _json(run, "review.json")
+    return _json(run, "review", "review.json")
 
 
 def audit(run: Run) -> Mapping[str, Any]:
     """Return what the audit measured, empty where there was none."""
-    return _json(run, "audit.json")
+    return _json(run, "audit", "audit.json")
 
 
 def queue(run: Run) -> tuple[DetectionTable, Queue]:
@@ -73,8 +73,8 @@ def free_port() -> int:
     return FIRST_PORT
 
 
-def _json(run: Run, name: str) -> dict[str, Any]:
-    place: Path | None = outputs(run).get("review")
+def _json(run: Run, step: str, name: str) -> dict[str, Any]:
+    place: Path | None = outputs(run).get(step)
     try:
         tree = json.loads((place / name).read_text(encoding="utf-8")) if place else {}
     except (OSError, ValueError):

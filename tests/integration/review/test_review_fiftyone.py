@@ -22,7 +22,7 @@ from da_kd.events import Job
 from da_kd.recipe import Accept, Review
 from da_kd.stages import review
 from da_kd.stages.review import dataset as datasets
-from da_kd.stages.review import journal, mongod
+from da_kd.stages.review import journal, mongod, room
 from da_kd.stages.review.room import open_room
 
 AUTO = Review(mode="auto", accept=Accept(score=0.75))
@@ -353,7 +353,7 @@ def test_the_user_s_own_server_is_used(given, workspace, tmp_path, monkeypatch):
 def test_a_server_of_the_user_s_that_is_too_old_is_told(workspace, tmp_path, monkeypatch):
     with mongod.serve(tmp_path / "own", Job()) as uri:
         monkeypatch.setenv("FIFTYONE_DATABASE_URI", uri)
-        monkeypatch.setattr(mongod, "MINIMUM", (99, 0))
+        monkeypatch.setattr(room, "MINIMUM", (99, 0))
         with (
             pytest.raises(SetupError, match=r"99\.0 or newer; the one at .* is \d+\.\d+\.\d+"),
             open_room(workspace, Job()),

@@ -17,10 +17,10 @@ import pytest
 from da_kd.detections import State
 from da_kd.errors import SetupError
 from da_kd.events import Job
-from da_kd.recipe import Audit
+from da_kd.recipe import Audit, Review
 from da_kd.stages import review
 from da_kd.stages.review import dataset as datasets
-from da_kd.stages.review import edits, journal, layout, mongod
+from da_kd.stages.review import edits, journal, layout, mongod, person, room
 from da_kd.stages.review.compare import compare
 from da_kd.stages.review.room import open_room
 
@@ -125,6 +125,67 @@ def test_an_audit_that_grows_leaves_what_was_done_and_hides_what_was_not(given, 
     review.open_for_person(dataclasses.replace(given, audit=Audit(images=2)), workspace, told)
     assert "more images" not in told.text
     assert {entry.action: entry.probability for entry in journal.read(workspace)} == {"accepted": None, "complete": 1.0}
+
+
+def test_images_shown_again_stand_at_the_end_of_the_audit_and_come_back_as_no_label(given, workspace, tmp_path, told):
+    given = dataclasses.replace(given, audit=Audit(images=2, twice=2), seed=1)
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        audit = dataset.load_saved_view("audit (blind)")
+        assert audit.values("again") == [None, None, True, True]
+        assert audit.values("draw") == [0, 1, 0, 1]
+        keys = audit.values("key")
+        assert keys[:2] == keys[2:]
+        assert audit.count("labels.detections") == 0
+        assert dataset.load_saved_view("all, most doubtful first").count("filepath") == 1
+        assert {"images": 3, "audit": 2, "again": 2, "again_done": 0}.items() <= edits.progress(dataset).items()
+        assert compare(datasets.read_back(dataset), "it") == []
+        assert edits.errors(fo, dataset)["images"] == 0
+        for place, sample in enumerate(audit):
+            if place != 3:  # the person overlooks it the second time
+                sample.labels.detections.append(fo.Detection(label="WBC", bounding_box=[0.25, 0.25, 0.5, 0.5]))
+                sample.save()
+        edits.mark(dataset, audit.values("id"), complete=True)
+        assert {"done": 2, "audit_done": 2, "again_done": 2}.items() <= edits.progress(dataset).items()
+        told_there = edits.errors(fo, dataset)
+        assert (told_there["images"], told_there["decisions"], told_there["differ"]["value"]) == (2, 2, 0.5)
+        assert len(edits.audited(fo, dataset)[1]) == 2
+    review.open_for_person(given, workspace, Job())  # the same is not asked for once more
+    assert review.take_back(given, workspace, Job()) == 2 * 2 + 2 + 1
+    assert review.take_back(given, workspace, Job()) == 0
+    review.measure(given, workspace, tmp_path, told)
+    assert json.loads((tmp_path / "audit.json").read_text())["reviewer"] == told_there
+    assert "The reviewer errs in" in told.text
+    review.finish(Review(mode="human", audit=given.audit), given, workspace, tmp_path, Job())
+    assert json.loads((tmp_path / "review.json").read_text())["added"] == 2
+    later = dataclasses.replace(given, fingerprint="fused again")
+    name = review.open_for_person(later, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset(name)
+        assert dataset.count_values("again") == {None: 3}  # both were done twice already
+        more = dataclasses.replace(later, audit=Audit(images=3, twice=3))
+    review.open_for_person(more, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        assert fo.load_dataset(name).count_values("again") == {None: 3, True: 1}
+
+
+def test_the_queue_learns_from_images_that_are_done_and_leaves_touched_ones_alone(given, workspace):
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        assert all(dataset.values("hash"))
+        before, place = dict(zip(*dataset.values(["key", "worth"]), strict=True)), dataset.values("key").index("0.png")
+        view = dataset.match(fo.ViewField("key") == "0.png")
+        edits.decide(dataset, view.values("labels.detections.id")[0], "rejected")
+        edits.mark(dataset, view.values("id"), complete=True)
+        stamp = dataset.values("last_modified_at")[place]
+        person.reorder(fo, dataset, given, workspace)
+        after = dict(zip(*dataset.values(["key", "worth"]), strict=True))
+        assert dataset.values("last_modified_at")[place] == stamp
+        assert after["0.png"] == before["0.png"]
+        assert after["2.png"] != before["2.png"]  # boxes like its own were wrong
+        assert sorted(dataset.values("rank")) == [0, 1, 2]
 
 
 def random_input(given: review.ReviewInput, seed: int) -> review.ReviewInput:
@@ -249,6 +310,15 @@ def test_a_server_that_breaks_off_is_told_and_the_room_can_be_opened_again(given
         time.sleep(0.5)
         dataset.values("key")
     assert review.take_back(given, workspace, Job()) == 0
+
+
+def test_a_server_that_breaks_off_on_a_full_disk_says_that_it_is_full(given, workspace, monkeypatch):
+    monkeypatch.setattr(mongod, "SELECT", 500)
+    monkeypatch.setattr(room, "LEAST_ROOM", 2**62)
+    with pytest.raises(SetupError, match="the disk is full; make room"), open_room(workspace, Job()) as fo:
+        os.kill(json.loads((workspace / "mongo/server.json").read_text())["pid"], signal.SIGKILL)
+        time.sleep(0.5)
+        fo.list_datasets()
 
 
 OTHER = """

@@ -16,24 +16,10 @@ from da_kd.recipe import Audit, Review
 from da_kd.stages import review
 from da_kd.stages.review import journal, mongod
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 CLASSES = ("RBC", "WBC", "Platelets")
 WIDTH, HEIGHT = 800, 600
 SHOWN = '[data-cy="modal-looker-container"] canvas'
 EDITED = '[data-cy="lighter-sample-renderer-canvas"]'
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs a Chromium at {CHROMIUM}")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def corner(number: int) -> tuple[float, float]:

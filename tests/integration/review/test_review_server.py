@@ -146,3 +146,21 @@ def test_a_stopped_job_does_not_wait_for_the_lock(tmp_path):
     ):
         pass
     assert time.monotonic() - begun < 5
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from da_kd.events import Job
+from da_kd.stages.review import mongod
+with mongod.serve(Path(sys.argv[1]), Job()) as uri:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))  # no file of this process grows any more, as on a full disk
+print(uri)
+"""
+
+
+def test_it_is_stopped_and_found_again_where_the_disk_is_full(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert not psutil.pid_exists(pid(tmp_path))
+    with mongod.serve(tmp_path, Job()) as again:
+        assert again == done.stdout.strip()

@@ -1,5 +1,6 @@
 """Two models on the images that a person audited."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from da_kd.errors import InputError
 from da_kd.events import Job
 from da_kd.pipeline import Run, audit_run, run
 from da_kd.stages.review import journal
-from da_kd.stages.review.journal import Box, Entry, image_id
+from da_kd.stages.review.journal import Box, Entry, image_id, second_look
 from da_kd.store import Store
 
 TEACHERS = (
@@ -51,6 +52,19 @@ def test_the_command_line_shows_it_and_writes_json(place):
     assert "4 audited images" in shown.output + shown.stderr
     told = CliRunner().invoke(app, ["audit", str(place.folder), "--model", "one", "--against", "two", "--json"])
     assert json.loads(told.stdout)["all"]["recall"]["second"] == 1
+
+
+def test_how_often_the_reviewer_errs_is_told_beside_the_figures(place):
+    first = journal.read(place.workspace)
+    assert audit_run(place, "one", "two", "ultralytics", Job())["reviewer"]["images"] == 0
+    again = [
+        dataclasses.replace(e, sha=second_look(e.sha), label_id=f"2:{e.label_id}", probability=None) for e in first
+    ]
+    journal.append(place.workspace, again)
+    reviewer = audit_run(place, "one", "two", "ultralytics", Job())["reviewer"]
+    assert (reviewer["images"], reviewer["error"]["value"]) == (4, 0)
+    shown = CliRunner().invoke(app, ["audit", str(place.folder), "--model", "one", "--against", "two"])
+    assert "The reviewer errs in 0.0% of decisions" in " ".join((shown.output + shown.stderr).split())
 
 
 @pytest.mark.parametrize(

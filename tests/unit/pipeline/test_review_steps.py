@@ -3,11 +3,13 @@
 import pytest
 
 from da_kd.detections import State, read_table
+from da_kd.events import Job
+from da_kd.pipeline import load_inputs
 from da_kd.pipeline.reporting import _simulated as told_of
 from da_kd.pipeline.run import run
 from da_kd.recipe.load import RecipeError
 from da_kd.stages.review import journal
-from da_kd.stages.review.journal import Box, Entry, image_id
+from da_kd.stages.review.journal import Box, Entry, image_id, second_look
 from da_kd.store import Store
 
 STORED = "teachers=[{name: one, kind: coco_file, weights: one.json, options: {images: list.json}}]"
@@ -43,6 +45,50 @@ def test_a_key_of_the_review_matters_in_its_own_mode_only(recipe, steps, mode, c
 def test_a_simulated_review_needs_labels(recipe):
     with pytest.raises(RecipeError, match=r"review\.mode: 'simulate' needs 'data\.target_labelled'"):
         recipe("review.mode=simulate", "data.target_labelled=null", "finetune=null", "evaluate.oracle=false")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            ("review.audit.images=3", "review.audit.twice=4"),
+            r"twice: expected at most as many as the 3 images.*found 4",
+        ),
+        (("review.mode=skip", "review.simulate.budgets=[5]"), r"budgets: needs 'review\.mode: simulate'"),
+        (
+            ("review.simulate.budgets=[5]", "distill.patience=2", "distill.validate_on=target_dev"),
+            r"equal steps; leave 'distill\.patience' out",
+        ),
+    ],
+)
+def test_what_a_review_cannot_tell_is_refused(recipe, changes, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe(*changes)
+
+
+def test_budgets_make_steps_beside_those_of_the_run_and_change_none_of_them(recipe, steps):
+    one = ("review.mode=simulate", "review.simulate.budget=7")
+    plain, more = (prints(steps(recipe(*one, *changes))) for changes in ((), ("review.simulate.budgets=[7, 3, 7]",)))
+    assert {name: more[name] for name in plain} == plain
+    names = ["queue:0", "queue:3", "random:3", "queue:7", "random:7"]
+    mine = [name for name in more if name not in plain]
+    assert mine == [f"value:{what}:{name}" for what in ("review", "student", "score") for name in names]
+    assert more["value:review:queue:7"] == plain["review"]
+    assert more["value:student:queue:7"] == plain["student"]
+    assert more["value:score:queue:7"] == plain["evaluate:student"]
+
+
+def test_a_second_look_is_measured_anew_and_trains_nothing_anew(recipe, steps, tmp_path):
+    mine = recipe("review.mode=human", "review.audit.images=2", "review.audit.twice=1")
+    before = prints(steps(mine))
+    assert before == {**prints(steps(recipe("review.mode=human", "review.audit.images=2")))}
+    sha = load_inputs(mine, Store(tmp_path / "runs"), Job()).get("target").table.sha[0]
+    journal.append(tmp_path / "runs", [Entry(sha, "complete", image_id(sha), "small@1", probability=1.0)])
+    first = prints(steps(mine))
+    again = second_look(sha)
+    journal.append(tmp_path / "runs", [Entry(again, "complete", image_id(again), "small@1")])
+    assert {name for name, value in prints(steps(mine)).items() if value != first[name]} == {"audit"}
+    assert {"audit", "review", "student"} <= {name for name, value in first.items() if value != before[name]}
 
 
 def test_a_simulated_review_is_told_in_the_report(recipe):

@@ -1,5 +1,6 @@
 """What an audit tells: curves over thresholds, best thresholds, the class prior, models against each other."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 
 from da_kd.detections import Detections, ImageRecord, State, table_of
 from da_kd.errors import DataError
+from da_kd.recipe import Simulate
 from da_kd.stages.evaluate.metrics import score_tables
 from da_kd.stages.review.audit import THRESHOLDS, best_thresholds, compare_with_truth, figures
+from da_kd.stages.review.audited import reviewer_errors
 from da_kd.stages.review.contest import contest, keep_above
+from da_kd.stages.review.journal import second_look
 from da_kd.stages.review.reviewer import error_rate
+from da_kd.stages.review.simulate import simulate
 
 NAMES = ("RBC", "WBC")
 
@@ -204,9 +209,37 @@ def test_another_class_for_the_same_object_is_one_difference():
     box = [[0.0, 0.0, 8.0, 8.0]]
     first, second = (table_of(NAMES, records, {"a.png": Detections(NAMES, box, [1], [label])}) for label in (0, 1))
     told = error_rate(first, second)
-    assert (told["objects"], told["differ"]["value"]) == (1, 1)
+    assert (told["decisions"], told["differ"]["value"]) == (1, 1)
 
 
 def test_without_images_seen_twice_nothing_is_known_of_the_reviewer():
     first, _ = passes(0.1, images=2)
     assert error_rate(first, first.take([]))["error"] == {"value": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("blind", [True, False])
+@pytest.mark.parametrize("error", [0.0, 0.05, 0.15])
+def test_the_errors_of_a_simulated_reviewer_are_found_again_from_their_decisions(error, blind):
+    labels, truth = scene(images=60, drop=0.1, junk=1.0, seed=3)
+    shown = labels.pick_boxes(np.zeros(len(labels.xyxy), bool)) if blind else labels
+    entries = []
+    for seed in (1, 2):
+        config = Simulate(budget=10_000, error=error)
+        for entry in simulate(shown, truth, range(len(shown)), config, seed).entries:
+            if seed == 1:
+                entries.append(dataclasses.replace(entry, probability=0.5 if entry.action == "complete" else None))
+            else:
+                entries.append(dataclasses.replace(entry, sha=second_look(entry.sha), label_id=f"2:{entry.label_id}"))
+    found = reviewer_errors(labels, entries, blind=blind)
+    assert found["images"] == 60
+    assert found["error"]["low"] <= error <= found["error"]["high"]
+    assert found["error"]["high"] - found["error"]["low"] < 0.1
+
+
+def test_what_was_asked_and_thrown_away_twice_is_a_decision_too():
+    records = [ImageRecord("a.png", "s", 99, 99)]
+    boxes = [[0.0, 0.0, 8.0, 8.0], [20.0, 20.0, 40.0, 40.0]]
+    asked = table_of(NAMES, records, {"a.png": Detections(NAMES, boxes, [1, 1], [0, 0])})
+    kept = table_of(NAMES, records, {"a.png": Detections(NAMES, boxes[:1], [1], [0])})
+    assert error_rate(kept, kept)["decisions"] == 1
+    assert error_rate(kept, kept, asked)["decisions"] == 2

@@ -11,8 +11,8 @@ from da_kd.events import Job
 from da_kd.recipe import Audit, Review, Simulate
 from da_kd.stages import review
 from da_kd.stages.review import journal
-from da_kd.stages.review.audited import audit_digest, hold_back, truth_of_audit
-from da_kd.stages.review.journal import Box, Entry, image_id
+from da_kd.stages.review.audited import audit_digest, hold_back, second_digest, seen_twice, truth_of_audit
+from da_kd.stages.review.journal import Box, Entry, image_id, second_look
 
 NAMES = ("RBC", "WBC")
 PLACE = (10.0, 10.0, 50.0, 50.0)
@@ -84,26 +84,67 @@ def given(labels, tmp_path):
 
 
 @pytest.mark.parametrize("release", [False, True])
-def test_the_audit_is_written_beside_the_labels_and_kept_out_of_training(labels, tmp_path, release):
+def test_audited_images_are_kept_out_of_training_unless_released(labels, tmp_path, release):
     entries = [said("sha0", "accepted"), done("sha0"), said("sha1", "rejected"), done("sha1")]
     journal.append(tmp_path, entries)
     config = Review(mode="human", audit=Audit(images=2, release=release))
     review.finish(config, given(labels, tmp_path), tmp_path, tmp_path, Job())
-    told = json.loads((tmp_path / "audit.json").read_text())
-    assert told["images_audited"] == 2
-    assert told["all"]["as_kept"]["precision"]["value"] == 0.5
     assert read_table(tmp_path / "labels.parquet").ok.tolist() == [release, release, True, True]
 
 
-def test_without_an_audit_in_the_recipe_none_is_written(labels, tmp_path):
-    journal.append(tmp_path, [said("sha0", "accepted"), done("sha0")])
+def test_the_audit_measures_the_labels_and_the_reviewer(labels, tmp_path):
+    entries = [said("sha0", "accepted"), done("sha0"), said("sha1", "rejected"), done("sha1")]
+    journal.append(tmp_path, entries)
+    review.measure(given(labels, tmp_path), tmp_path, tmp_path, Job())
+    told = json.loads((tmp_path / "audit.json").read_text())
+    assert told["images_audited"] == 2
+    assert told["all"]["as_kept"]["precision"]["value"] == 0.5
+    assert told["reviewer"]["error"]["value"] is None
+
+
+def again(*entries, dataset="run@1"):
+    """The same decisions, made when the images were shown a second time."""
+    return [
+        dataclasses.replace(
+            entry,
+            sha=second_look(entry.sha),
+            label_id=entry.label_id.replace(entry.sha, second_look(entry.sha)),
+            probability=None,
+            dataset=dataset,
+        )
+        for entry in entries
+    ]
+
+
+def test_a_second_look_is_no_label_and_tells_where_the_reviewer_differs(labels, tmp_path):
+    first = [said("sha0", "accepted"), done("sha0"), said("sha1", "rejected"), done("sha1")]
+    second = again(said("sha0", "accepted"), done("sha0"), said("sha1", "accepted"), done("sha1"))
+    journal.append(tmp_path, [*first, *second])
     review.finish(Review(mode="human"), given(labels, tmp_path), tmp_path, tmp_path, Job())
-    assert not (tmp_path / "audit.json").exists()
+    table = read_table(tmp_path / "labels.parquet")
+    assert table.state.tolist() == [State.KEPT, State.DROPPED, State.KEPT, State.KEPT]
+    review.measure(given(labels, tmp_path), tmp_path, tmp_path, Job())
+    told = json.loads((tmp_path / "audit.json").read_text())
+    assert told["images_audited"] == 2
+    reviewer = told["reviewer"]
+    assert (reviewer["images"], reviewer["decisions"], reviewer["differ"]["value"]) == (2, 2, 0.5)
+
+
+def test_a_second_look_that_is_not_done_counts_nothing_and_of_two_the_later_counts(labels):
+    first = [said("sha0", "accepted"), done("sha0")]
+    wrong = again(said("sha0", "rejected"), done("sha0"))
+    assert len(seen_twice(labels, [*first, *again(said("sha0", "accepted"))])[1]) == 0
+    assert len(seen_twice(labels, again(said("sha0", "accepted"), done("sha0")))[1]) == 0
+    assert second_digest(labels, first) == ""
+    later = again(said("sha0", "accepted"), done("sha0"), dataset="run@2")
+    _, second = seen_twice(labels, [*first, *wrong, *later])
+    assert len(second.at(0)) == 1
+    assert second_digest(labels, [*first, *wrong]) != second_digest(labels, [*first, *wrong, *later])
 
 
 def test_a_simulated_review_leaves_labels_but_no_journal(labels, tmp_path):
     moved = table_of(NAMES, _records(labels), {"0.png": Detections(NAMES, [OTHER], [1], [1])})
-    config = Review(mode="simulate", simulate=Simulate(budget=2, order="random"))
+    config = Simulate(budget=2, order="random")
     only_first = dataclasses.replace(moved, reason=("", "bad", "bad", "bad"))
     review.simulated(config, given(labels, tmp_path), only_first, 0, tmp_path, tmp_path, Job())
     table = read_table(tmp_path / "labels.parquet")
@@ -112,6 +153,7 @@ def test_a_simulated_review_leaves_labels_but_no_journal(labels, tmp_path):
     assert journal.read(tmp_path) == []
     counts = json.loads((tmp_path / "review.json").read_text())
     assert (counts["rejected"], counts["added"]) == (1, 1)
+    assert (counts["F1"], counts["class_F1"]) == (1.0, 1.0)
 
 
 def _records(table):
@@ -121,7 +163,7 @@ def _records(table):
 def test_what_a_real_person_decided_stays_under_a_simulated_review(labels, tmp_path):
     journal.append(tmp_path, [said("sha0", "rejected")])
     truth = table_of(NAMES, _records(labels), {key: labels.at(at) for at, key in enumerate(labels.key)})
-    config = Review(mode="simulate", simulate=Simulate(budget=0, order="random"))
+    config = Simulate(budget=0, order="random")
     review.simulated(config, given(labels, tmp_path), truth, 0, tmp_path, tmp_path, Job())
     table = read_table(tmp_path / "labels.parquet")
     assert table.state.tolist() == [State.DROPPED, State.KEPT, State.KEPT, State.KEPT]

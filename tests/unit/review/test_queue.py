@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from da_kd.detections import DetectionTable, State
-from da_kd.stages.review.queue import BOX_KINDS, build_queue, views
+from da_kd.stages.review.queue import BOX_KINDS, build_queue, learned, views
 
 NAMES = ("RBC", "WBC")
 PLACE = (10.0, 10.0, 50.0, 50.0)
@@ -167,3 +167,26 @@ def test_one_teacher_alone_is_no_disagreement():
 def test_a_table_without_images_or_boxes_has_a_queue():
     assert build_queue(table(), np.zeros(0, np.uint64)).order.tolist() == []
     assert sorted(build_queue(table([], [])).order.tolist()) == [0, 1]
+
+
+def test_what_was_said_of_boxes_like_it_moves_an_image():
+    doubtful = [[sure(), sure(name, FAR, 0.3, State.UNCERTAIN)] for name in ("RBC", "WBC")]
+    labels = table(*doubtful, *(doubtful[1:] * 12))
+    plain = build_queue(labels)
+    done = list(range(2, 14))
+    for right in (True, False):
+        state = labels.state.copy()
+        state[(labels.image_index >= 2) & (labels.state == State.UNCERTAIN)] = State.KEPT if right else State.DROPPED
+        protected = labels.image_index >= 2
+        said = dataclasses.replace(labels, state=state, protected=protected)
+        queue = build_queue(said, known=learned(labels, said, done))
+        assert (queue.worth[1] > plain.worth[1]) == right
+
+
+def test_objects_that_no_box_showed_are_expected_in_the_other_images_and_cost_there():
+    labels = table(*[[sure()] for _ in range(4)], *filler())
+    said = table(*[[sure(), sure(xyxy=FAR)] for _ in range(3)], [sure()], *filler())
+    known = learned(labels, said, [0, 1, 2])
+    assert known.missed.tolist() == [0.75, 0]
+    assert build_queue(labels, known=known).worth[3] > build_queue(labels).worth[3]
+    assert learned(labels, said, []) is None

@@ -72,6 +72,24 @@ def test_what_was_done_elsewhere_is_found_and_another_version_takes_it_back(give
     np.testing.assert_array_equal(table.xyxy, given.table.xyxy)
 
 
+def test_a_class_that_the_file_does_not_have_is_left_alone(given, tmp_path):
+    path, content = written(given, tmp_path)
+    gone = content["categories"].pop(0)
+    content["annotations"] = [box for box in content["annotations"] if box["category_id"] != gone["id"]]
+    path.write_text(json.dumps(content))
+    take_coco(given, path, tmp_path, Job())
+    table, label = overlay.apply(given.table, journal.read(tmp_path)), given.table.vocabulary.index(gone["name"])
+    theirs = given.table.label == label
+    assert theirs.any()
+    assert table.state[theirs].tolist() == given.table.state[theirs].tolist()
+    assert not table.protected[theirs].any()
+    content["categories"] = [{"id": gone["id"], "name": "another"}]
+    content["annotations"] = []
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="named like the classes"):
+        take_coco(given, path, tmp_path, Job())
+
+
 def test_images_of_another_run_are_told_and_a_place_that_is_taken_too(given, tmp_path):
     path, content = written(given, tmp_path)
     with pytest.raises(DataError, match="there already"):

@@ -334,6 +334,27 @@ def test_in_an_image_that_is_done_nothing_else_stands_whatever_teachers_say_late
     assert rows(overlay.apply(later, [done(), withdrawn])) == rows(later)
 
 
+def test_a_class_that_is_searched_for_nowhere_was_searched_for_in_an_image_that_is_done():
+    demoted = dataclasses.replace(
+        table((0, "RBC", SPOT, 0), (1, "RBC", SPOT, 1), sha=("abc", "other")), searched=np.array([[False, True]] * 2)
+    )
+    assert overlay.apply(demoted, [done()]).searched.tolist() == [[True, True], [False, True]]
+    fused_again = dataclasses.replace(demoted, xyxy=demoted.xyxy + 1)
+    assert overlay.apply(fused_again, [done()]).searched.tolist() == [[True, True], [False, True]]
+
+
+def test_a_class_that_the_person_was_not_asked_for_stays_as_it_was(tmp_path):
+    asked = dataclasses.replace(done(), classes=("RBC",))
+    journal.append(tmp_path, [asked])
+    later = dataclasses.replace(table((0, "RBC", SPOT, 0), (0, "WBC", FAR, 0)), searched=np.zeros((1, 2), bool))
+    result = overlay.apply(later, journal.read(tmp_path))
+    assert [(state, protected) for *_, state, protected in rows(result)] == [
+        (State.DROPPED, True),
+        (State.KEPT, False),
+    ]
+    assert result.searched.tolist() == [[True, False]]
+
+
 def test_the_chance_of_an_audited_image_is_kept_and_goes_before_other_words(tmp_path):
     assert journal.append(tmp_path, [done(), done(0.25, "cells@2"), done(None, "cells@3")]) == 3
     assert journal.append(tmp_path, [done(0.25, "cells@2")]) == 0

@@ -17,6 +17,7 @@ from fiftyone.operators import types
 from da_kd.stages.review import edits
 from da_kd.stages.review.audit import compare_with_truth, figures
 from da_kd.stages.review.layout import LABELS
+from da_kd.stages.review.reviewer import in_words
 
 NAME = "@da-kd/review"
 
@@ -273,6 +274,9 @@ def _progress(dataset: Any) -> str:
             lines += ["", "| of the labels as they are | precision | recall |", "|---|---|---|"]
             said = figures(compare_with_truth(*edits.audited(fo, dataset)))
             lines += [f"| {name} | {right} | {found} |" for name, right, found in edits.told(said)]
+    if count["again"]:
+        lines.append(f"\nShown again: **{count['again_done']} of {count['again']}** images done  ")
+        lines.append(in_words(edits.errors(fo, dataset)))
     return "\n".join(lines)
 
 
