@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "ablations"
-ORDER = ("hard", "weighted", "ignore", "mask", "both", "batch_norm", "mix", "rounds", "strong", "ema", "refresh")
+ORDER = ("hard", "weighted", "ignore", "mask", "both", "batch_norm", "mix", "rounds", "strong", "ema", "refresh", "refresh_ema", "combined")
 FINAL = "data.test={path: cells/pbc, split: [val, test]}"
 Figures = dict[str, Any]
 

@@ -34,7 +34,6 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("teachers (a list)", recipe.Teacher),
     ("teachers.*.architecture, student", recipe.Architecture),
     ("teach, and every schedule", recipe.Schedule),
-    ("*.ema: of every schedule", recipe.Average),
     ("predict", recipe.Predict),
     ("fuse", recipe.Fuse),
     ("fuse.thresholds", recipe.Thresholds),

@@ -7,7 +7,6 @@ from da_kd.recipe.models import Evaluate, Recipe, Report
 from da_kd.recipe.review import Accept, Audit, Review, Simulate
 from da_kd.recipe.training import (
     Architecture,
-    Average,
     Distill,
     Finetune,
     FinetuneMix,
@@ -22,7 +21,6 @@ __all__ = [
     "Accept",
     "Architecture",
     "Audit",
-    "Average",
     "Data",
     "Distill",
     "Evaluate",

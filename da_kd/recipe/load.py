@@ -144,8 +144,11 @@ def _is_file(path: Path) -> bool:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return the recipe as YAML, every default written out, so that it says all there is to say about a run."""
-    tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """Return the recipe as YAML, every default written out, so that it says all there is to say about a run.
+
+    So is null: where defaults hang together, a key that is left out is not one that is switched off.
+    """
+    tree = recipe.model_dump(mode="json", by_alias=True)
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -28,21 +28,6 @@ class Architecture(Section):
     imgsz: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] = 640
 
 
-class Average(Section):
-    """The moving average of the weights that is saved and scored.
-
-    After n steps the old average counts ``decay * (1 - exp(-n / tau))``: young averages forget faster.
-
-    Attributes:
-        decay: what it comes to in a long training; 0 takes the last step's weights.
-        tau: in how many steps, about, it comes near to that. In a training of a few hundred steps the default hardly
-            averages.
-    """
-
-    decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
-    tau: Annotated[float, Field(gt=0)] = 2000
-
-
 class Schedule(Section):
     """How long and how fast a model is trained.
 
@@ -60,7 +45,9 @@ class Schedule(Section):
         patience: beside ``validate_on``: epochs without a better AP after which the training ends.
         augment: how images are varied: as ultralytics does by ``default``, or a ``strong`` or ``weak`` set, or
             ``none``; ``args`` stand over it.
-        ema: how weights are averaged.
+        ema: what share of its steps the moving average of the weights, which is saved and scored, reaches back over at
+            the end; 0 takes the last step's weights. Without it ultralytics' own average, which in a few hundred steps
+            hardly averages.
         args: further training arguments of ultralytics (augmentation and the like), passed on as they are; where a
             teacher of kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
     """
@@ -74,7 +61,7 @@ class Schedule(Section):
     validate_on: Literal["source_val", "target_dev"] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     augment: Literal["default", "strong", "weak", "none"] = "default"
-    ema: Average = Average()
+    ema: Annotated[float, Field(ge=0, le=1)] | None = None
     args: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("args")
@@ -152,6 +139,10 @@ class FinetuneMix(Section):
     pseudo: Rate = 0.0
 
 
+# What a student that starts from the source's weights does unless told otherwise; docs/training.md has the figures.
+FROM_SOURCE = {"augment": "strong", "ema": 0.25, "refresh": {"every": 3}}
+
+
 class Distill(Schedule):
     """The student learns from pseudo labels.
 
@@ -167,7 +158,8 @@ class Distill(Schedule):
         unsearched: what an image teaches of classes that no teacher searched it for: nothing (``mask``), or that there
             are none (``background``).
         oversample: how often an image with a box that a person decided on is seen in an epoch.
-        refresh: whether, and how, labels are made anew as the student learns; without it they stay as they are.
+        refresh: whether, and how, labels are made anew as the student learns; without it, or with null, they stay as
+            they are.
         features: the name of a teacher of kind ``ultralytics`` whose features the student imitates beside its labels
             (the library's own distillation; both must be YOLO models). ``args: {dis: ...}`` is the weight of that loss.
     """
@@ -181,6 +173,11 @@ class Distill(Schedule):
     oversample: Annotated[int, Field(ge=1, le=100)] = 1
     refresh: Refresh | None = None
     features: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_source(cls, value: Any) -> Any:
+        return {**FROM_SOURCE, **value} if isinstance(value, dict) and value.get("init") == "source" else value
 
 
 class Rounds(Section):

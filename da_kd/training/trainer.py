@@ -29,6 +29,7 @@ from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 from da_kd.errors import DaKdError, DataError, RecipeError
 from da_kd.events import Figures, Job
 from da_kd.training.architecture import TRANSFORMER, head_of
+from da_kd.training.averaging import decay_of
 from da_kd.training.losses import set_criterion
 from da_kd.training.memory import warn_smaller
 from da_kd.training.refresh import refresh_labels, refreshed
@@ -121,8 +122,8 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
     def resume_training(self, ckpt: Any) -> None:
         """Take an interrupted training up; the library calls this last in its set-up, when all it copies is copied."""
         super().resume_training(ckpt)
-        average = self._average
-        self.ema.decay = lambda steps: average.decay * (1 - math.exp(-steps / average.tau))
+        if self._average is not None:
+            self.ema.decay = decay_of(self._average, len(self.train_loader) * self.epochs)
         if self._refresh is not None or not self._lesson.rows.plain:
             model = unwrap_model(self.model)
             set_criterion(getattr(model, "student_model", model), self.start_epoch)
