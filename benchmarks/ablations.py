@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "ablations"
-ORDER = ("hard", "weighted", "ignore", "mask", "both", "batch_norm", "mix", "rounds", "strong", "ema", "refresh", "refresh_ema", "combined")
+ORDER = ("hard", "weighted", "ignore", "mask", "both", "batch_norm", "mix", "rounds")
+ORDER = (*ORDER, "strong", "ema", "refresh", "refresh_ema", "combined")
 FINAL = "data.test={path: cells/pbc, split: [val, test]}"
 Figures = dict[str, Any]
 
@@ -68,7 +69,8 @@ def _seed(asked: argparse.Namespace, seed: int) -> dict[str, Figures]:
         subprocess.run([*command, *changes], check=True, stdout=subprocess.DEVNULL, env=one_thread)
         models = json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))["models"]
         teacher = next(name for name in models if name.startswith("teacher:"))
-        found |= {"source_only": models["source_only"], "teacher": models[teacher], row: models["student"]}
+        found.setdefault("source_only", models["source_only"])  # of the first row: it is trained as the student is
+        found |= {"teacher": models[teacher], row: models["student"]}
         found[row]["steps"] = _steps(folder)
     return found
 
