@@ -5,7 +5,7 @@ terminal.py   the two consoles                      progress.py   events become 
 stopping.py   Ctrl-C and SIGTERM                    words.py      times, sizes, ages, places
 ladder.py     the table at the end of a run         predicting.py what *label* and *apply* share
 run.py check.py deep.py plan.py init.py runs.py gc.py label.py evaluate.py export.py review.py
-doctor.py probes.py browser.py audit.py
+doctor.py probes.py browser.py audit.py bench.py
               one command or a small family of them each
 
 Importing this package, and every command's ``--help``, loads no library that is slow to load.

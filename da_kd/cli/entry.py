@@ -10,6 +10,7 @@ import typer
 from da_kd import __version__
 from da_kd.cli import browser
 from da_kd.cli.audit import audit
+from da_kd.cli.bench import bench
 from da_kd.cli.check import check
 from da_kd.cli.doctor import doctor
 from da_kd.cli.evaluate import evaluate
@@ -49,6 +50,7 @@ _COMMANDS = (
     apply,
     audit,
     evaluate,
+    bench,
     export,
     doctor,
     browser.app,

@@ -112,22 +112,17 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _found_classes(*places: str | None) -> tuple[str, ...]:
     """Return the classes of the first data set that names some."""
-    from da_kd.data import find_format
-    from da_kd.data.coco import open_coco
-    from da_kd.data.voc import open_voc
-    from da_kd.data.yolo import open_yolo
+    from da_kd.data.naming import class_names
 
-    readers = {"yolo": open_yolo, "coco": open_coco, "voc": open_voc}
     for place in places:
         if place is None:
             continue
-        path = Path(place).expanduser().absolute()
         try:
-            reader = readers.get(find_format(path))
-            if reader is not None:
-                return tuple(reader(path).vocabulary)  # type: ignore[operator]
+            names = class_names(Path(place).expanduser().absolute())
         except DaKdError:
             continue  # 'check --deep' tells what is wrong with it
+        if names:
+            return names
     return ()
 
 

@@ -32,7 +32,11 @@ def test_metrics_json_has_the_promised_shape(finished: RunResult) -> None:
     tree = json.loads((finished.folder / "report" / "metrics.json").read_text())
     assert tree["schema"] == 1
     assert list(tree["models"]) == ROWS
-    assert all(set(row) == FIGURES for row in tree["models"].values())
+    more = {"intervals", "errors", "confusion"}
+    assert all(set(row) == FIGURES | more for row in tree["models"].values())
+    assert all(row["intervals"]["AP"][0] <= row["AP"] <= row["intervals"]["AP"][1] for row in tree["models"].values())
+    assert set(tree["differences"]["finetuned"]) == set(ROWS) - {"finetuned"}
+    assert tree["resampling"] == {"resamples": 1000, "seed": 0, "level": 0.95}
     assert all(set(row["per_class"]) == {"RBC", "WBC", "Platelets"} for row in tree["models"].values())
     assert set(tree["gap_recovered"]) == {"student", "finetuned"}
     assert tree["classes"] == ["RBC", "WBC", "Platelets"]
@@ -40,8 +44,8 @@ def test_metrics_json_has_the_promised_shape(finished: RunResult) -> None:
     assert tree["absent"] == {}
     assert set(tree["seconds"]) == {"teach", "predict", "fuse", "review", "distill", "finetune", "evaluate", "report"}
     assert {"python", "torch", "ultralytics"} <= set(tree["versions"])
-    numbers = [v for row in tree["models"].values() for k, v in row.items() if k != "per_class" and v is not None]
-    assert all(0 <= number <= 1 for number in numbers)
+    numbers = [row[name] for row in tree["models"].values() for name in FIGURES - {"per_class"}]
+    assert all(0 <= number <= 1 for number in numbers if number is not None)
 
 
 def test_models_really_learned(finished: RunResult) -> None:

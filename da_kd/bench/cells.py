@@ -1,0 +1,174 @@
+"""The cells of a table: one row with one seed, its recipe, the steps it stands on, and what these must not do.
+
+Plans only: images are read and rendered sets drawn, nothing is trained or predicted. Must not know processes or tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from da_kd.bench.grid import GridFile, Row
+from da_kd.data import nested_fraction
+from da_kd.errors import InputError, RecipeError
+from da_kd.events import Job
+from da_kd.hashing import hash_json
+from da_kd.pipeline import Inputs, Run, build_steps, load_inputs
+from da_kd.pipeline.steps import Step, lineage
+from da_kd.recipe import Recipe
+from da_kd.store import Store
+
+_OF_TARGET = ("data.target_labelled", "data.target_dev")
+_REVIEWED = ("human", "simulate")  # modes of review in which somebody who knows decides
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One row of a grid with one seed.
+
+    Attributes:
+        row: the row.
+        seed: the seed.
+        recipe: its recipe.
+        inputs: the image sets of it.
+        steps: what the scored model stands on, in the order they run; the last scores it.
+        store: where outputs lie.
+        run: the run that makes it.
+    """
+
+    row: Row
+    seed: int
+    recipe: Recipe
+    inputs: Inputs
+    steps: Mapping[str, Step]
+    store: Store
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """What the cell is called in progress and messages."""
+        return f"{self.row.name}, seed {self.seed}"
+
+    @property
+    def score(self) -> Step:
+        """The step that scores the model."""
+        return self.steps[f"evaluate:{self.row.model}"]
+
+    @property
+    def trained(self) -> dict[str, Step]:
+        """The trainings of the student's architecture, all phases of them."""
+        return {name: step for name, step in self.steps.items() if step.training_steps and not _taught(name)}
+
+    @property
+    def taught(self) -> dict[str, Step]:
+        """The trainings of teachers."""
+        return {name: step for name, step in self.steps.items() if step.training_steps and _taught(name)}
+
+    @property
+    def missing(self) -> list[str]:
+        """The steps that are not made yet."""
+        return [name for name, step in self.steps.items() if not self.store.finished(step.output)]
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is there, and kept by a run that refers to it."""
+        known = self.run.state()
+        kept = known.steps.get(self.score.name, {}).get("fingerprint") == self.score.output.fingerprint
+        return known.state == "done" and kept and not self.missing
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """The labels of the target that the model stands on: where they are from, and of how many images."""
+        used: dict[str, int] = {}
+        for step in self.steps.values():
+            for place, images in self._labels_of(step).items():
+                used[place] = max(images, used.get(place, 0))
+        return used
+
+    def _labels_of(self, step: Step) -> dict[str, int]:
+        """Return the labels of the target that went into one step; scoring and asking teachers use none."""
+        if step.stage == "predict" or step is self.score:
+            return {}
+        parts, sets = step.output.parts, self.inputs.sets
+        used = {place: len(sets[place[5:]]) for place in _OF_TARGET if place in parts}
+        if step.name == "finetuned" and self.recipe.finetune is not None:
+            labelled = nested_fraction(sets["target_labelled"], self.recipe.finetune.fraction)
+            used["data.target_labelled"] = len(labelled)
+        if parts.get("review.mode") in _REVIEWED or parts.get("review.decisions") or "review.audit" in parts:
+            used["review"] = len(sets["target"])
+        return used
+
+
+def _taught(step: str) -> bool:
+    return step.startswith("teach:")
+
+
+def plan_cells(
+    file: GridFile, workspace: Path, job: Job, *, seeds: Sequence[int] = (), rows: Sequence[str] = (), final: bool
+) -> list[Cell]:
+    """Return the cells of a grid, row after row, the seeds of one row side by side.
+
+    Args:
+        file: the grid.
+        workspace: where its runs and their store lie.
+        job: where progress goes.
+        seeds: other seeds than the grid's.
+        rows: only some rows; the reference is always among them.
+        final: score on the test images.
+
+    Raises:
+        InputError: no such row, or a row does what it claims not to do.
+        DaKdError: a recipe has mistakes, or its data do not fit.
+    """
+    grid, store, known = file.grid, Store(workspace), dict[str, Inputs]()
+    unknown = sorted(set(rows) - {row.name for row in grid.rows})
+    if unknown:
+        raise InputError(f"Expected rows of the grid ({', '.join(row.name for row in grid.rows)}); found {unknown[0]}.")
+    if final:
+        file.refuse_unfrozen()
+    cells = []
+    for row in grid.rows:
+        if rows and row.name not in {*rows, grid.reference_row}:
+            continue
+        for seed in seeds or grid.seeds:
+            recipe = file.recipe(row, seed, final=final)
+            data = hash_json([recipe.data.model_dump(mode="json"), list(recipe.classes), seed, recipe.predict.max_bad])
+            if data not in known:
+                job.check()
+                known[data] = load_inputs(recipe, store, job)
+            name = f"{grid.name}.{row.name}.seed{seed}{'.final' if final else ''}"
+            cells.append(_cell(row, seed, recipe, known[data], store, Run(workspace / name)))
+    _refuse(cells)
+    return cells
+
+
+def _cell(row: Row, seed: int, recipe: Recipe, inputs: Inputs, store: Store, run: Run) -> Cell:
+    steps = build_steps(recipe, inputs, store)
+    score = f"evaluate:{row.model}"
+    if score not in steps:
+        there = ", ".join(name.removeprefix("evaluate:") for name in steps if name.startswith("evaluate:"))
+        raise InputError(
+            f"Row '{row.name}': expected a model that its recipe scores ({there or 'none'}); found '{row.model}'. "
+            "Change 'model', or the recipe so that it has that row."
+        )
+    return Cell(row, seed, recipe, inputs, lineage(steps, score), store, run)
+
+
+def _refuse(cells: Sequence[Cell]) -> None:
+    """Refuse rows that wait for a person, or that use labels though they claim to use none; all of them at once."""
+    problems: dict[str, None] = {}
+    for cell in cells:
+        if cell.recipe.review.mode == "human" and any(name.startswith("review") for name in cell.steps):
+            problems[
+                f"row '{cell.row.name}' waits for a person (review.mode: human); use 'auto', 'skip' or 'simulate'"
+            ] = None
+        if cell.row.target_labels == "none" and cell.labels:
+            used = ", ".join(f"{what} ({images} images)" for what, images in cell.labels.items())
+            problems[
+                f"row '{cell.row.name}' claims to use no label of the target, and uses some: {used}; "
+                "take the claim or the labels away"
+            ] = None
+    if problems:
+        raise RecipeError(list(problems), "the grid")

@@ -1,0 +1,175 @@
+"""The figures of a table, read from the outputs of its cells: one tree of plain values that everything is shown from.
+
+``bench.json`` holds the tree. Knows cells and outputs; must not know how a table is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from da_kd.bench.cells import Cell
+from da_kd.bench.grid import Grid
+from da_kd.bench.intervals import Draws, drawn_ap, span
+from da_kd.detections import read_table
+from da_kd.pipeline.steps import Step
+from da_kd.training import read_result
+
+Tree = dict[str, Any]
+
+TOLERANCE = 0.05  # steps are rounded to whole epochs; rows whose totals differ by a larger share are not equal
+
+
+def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
+    """Return everything the table says but where and how it was made.
+
+    ``rows`` holds for each row the lists by seed (``AP``, ``AP50``, ``per_class``, ``steps``, ``teacher_steps``), the
+    95 % ``interval`` of the mean AP, the paired ``difference`` to the reference, ``beside_defaults`` and ``recovered``
+    (each ``value``, ``low``, ``high``, or None), the ``labels`` of the target used, and how an oracle ``stopped``.
+    """
+    by_row: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_row.setdefault(cell.row.name, []).append(cell)
+    drawn = {name: _drawn(found) for name, found in by_row.items()}
+    rows = [_row(found) for found in by_row.values()]
+    means = {row["name"]: _mean(row["AP"]) for row in rows}
+    defaults = next((cell.row.name for cell in cells if cell.row.defaults), None)
+    equal = _standard(rows, defaults)
+    for row in rows:
+        name = row["name"]
+        row["unequal"] = _counted(row) and abs((_mean(row["steps"]) or 0) - equal) > TOLERANCE * equal
+        row["interval"] = span(means[name], drawn[name])
+        row["difference"] = _difference(name, grid.reference_row, means, drawn)
+        row["beside_defaults"] = _difference(name, defaults, means, drawn)
+        row["recovered"] = _recovered(name, grid, means, drawn)
+    first = cells[0]
+    return {
+        "schema": 1,
+        "name": grid.name,
+        "title": grid.title or grid.name,
+        "about": grid.about,
+        "scored_on": "test" if final else "development",
+        "images": len(first.inputs.get("test").table),
+        "seeds": sorted({cell.seed for cell in cells}),
+        "classes": list(first.recipe.classes),
+        "reference": grid.reference_row,
+        "defaults": defaults,
+        "gap": [grid.gap.low, grid.gap.high] if grid.gap and {grid.gap.low, grid.gap.high} <= set(by_row) else None,
+        "frozen": grid.frozen if final else None,
+        "x": grid.x,
+        "steps": equal,
+        "rows": rows,
+    }
+
+
+def seconds_of(cells: Sequence[Cell]) -> float:
+    """Return what all outputs took when they were made, each counted once."""
+    outputs = {
+        step.output.fingerprint: cell.store.manifest(step.output)["seconds"]
+        for cell in cells
+        for step in cell.steps.values()
+    }
+    return round(sum(map(float, outputs.values())), 1)
+
+
+def _row(cells: Sequence[Cell]) -> Tree:
+    """Return what a row's outputs say themselves."""
+    row, figures = cells[0].row, [_figures(cell) for cell in cells]
+    return {
+        "name": row.name,
+        "model": row.model,
+        "line": row.line,
+        "x": row.x,
+        "note": row.note,
+        "own_steps": row.steps == "own",
+        "claims_no_labels": row.target_labels == "none",
+        "set": row.set,
+        "seeds": [cell.seed for cell in cells],
+        "AP": [tree["AP"] for tree in figures],
+        "AP50": [tree["AP50"] for tree in figures],
+        "per_class": {name: [tree["per_class"][name] for tree in figures] for name in figures[0]["per_class"]},
+        "steps": [_steps(cell, cell.trained) for cell in cells],
+        "teacher_steps": [_steps(cell, cell.taught) for cell in cells],
+        "images": [_images(cell) for cell in cells],
+        "labels": cells[0].labels,
+        "stopped": [_stopped(cell) for cell in cells] if row.steps == "own" else [],
+    }
+
+
+def _figures(cell: Cell) -> Tree:
+    tree: Tree = json.loads((cell.store.path(cell.score.output) / "metrics.json").read_text(encoding="utf-8"))
+    return tree
+
+
+def _steps(cell: Cell, trainings: Mapping[str, Step]) -> int:
+    """Return the optimiser steps that trainings took."""
+    return sum(read_result(cell.store.path(step.output)).steps for step in trainings.values())
+
+
+def _images(cell: Cell) -> int | None:
+    """Return how many images the last training of the scored model saw, None where it was not trained."""
+    last = list((cell.trained or cell.taught).values())
+    return read_result(cell.store.path(last[-1].output)).images if last else None
+
+
+def _stopped(cell: Cell) -> Tree:
+    """Return how the last training of a model ended: the epoch taken, the last one, and the most it was allowed."""
+    step = list(cell.trained.values())[-1]
+    result = read_result(cell.store.path(step.output))
+    most = round(step.training_steps * result.epochs / result.steps)
+    return {"best": result.best_epoch, "last": result.epochs, "most": most, "by_itself": result.epochs < most}
+
+
+def _drawn(cells: Sequence[Cell]) -> Draws:
+    """Return the resampled AP of a row."""
+    scored = [
+        (cell.inputs.get("test").table, read_table(cell.store.path(cell.score.output) / "predictions.parquet"))
+        for cell in cells
+    ]
+    config = cells[0].recipe.evaluate
+    return drawn_ap(scored, config.max_boxes if config is not None else 100)
+
+
+def _counted(row: Tree) -> bool:
+    """Return whether a row's steps are to be those of the others: an oracle has its own, a teacher no student's."""
+    return not row["own_steps"] and not row["model"].startswith("teacher:")
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if len(defined) == len(values) and defined else None
+
+
+def _standard(rows: Sequence[Tree], defaults: str | None) -> int:
+    """Return the steps that all rows are to take: those of the defaults, else those that most rows nearly take."""
+    steps = {row["name"]: round(_mean(row["steps"]) or 0) for row in rows if _counted(row)}
+    if defaults in steps:
+        return steps[defaults]
+    near = {name: sum(abs(other - own) <= TOLERANCE * own for other in steps.values()) for name, own in steps.items()}
+    return steps[max(near, key=lambda name: near[name])] if steps else 0
+
+
+def _difference(
+    name: str, other: str | None, means: Mapping[str, float | None], drawn: Mapping[str, Draws]
+) -> Tree | None:
+    """Return the AP of a row less that of another, None where there is nothing to compare."""
+    if other is None or other == name or other not in means:
+        return None
+    own, base = means[name], means[other]
+    return None if own is None or base is None else dict(span(own - base, drawn[name] - drawn[other]))
+
+
+def _recovered(name: str, grid: Grid, means: Mapping[str, float | None], drawn: Mapping[str, Draws]) -> Tree | None:
+    """Return the share of the gap that a row recovers; a resample without a gap is left out."""
+    gap = grid.gap
+    if gap is None or name in (gap.low, gap.high) or gap.low not in means or gap.high not in means:
+        return None
+    low, own, high = means[gap.low], means[name], means[gap.high]
+    if low is None or own is None or high is None or high <= low:
+        return None
+    wide = drawn[gap.high] - drawn[gap.low]
+    share = np.divide(drawn[name] - drawn[gap.low], wide, out=np.full(len(wide), np.nan), where=wide > 0)
+    return dict(span((own - low) / (high - low), share))

@@ -1,0 +1,223 @@
+"""The grid file of ``da-kd bench``: one recipe, its variants as the rows of a table, seeds, and where they are scored.
+
+Knows the keys of a grid and turns a row into a recipe; must not touch images, runs or a store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from da_kd.errors import InputError, RecipeError
+from da_kd.hashing import hash_json
+from da_kd.recipe import Recipe, parse_recipe
+from da_kd.recipe.load import explain, read_tree
+from da_kd.recipe.values import Name, Section
+
+Changes = dict[str, Any]  # by dotted key, as ``--set`` takes them
+
+# Keys that change no figure, or that say where files lie.
+_NO_CHOICE: dict[str, Any] = {"seed": True, "device": True, "workers": True, "report": True, "data": {"root": True}}
+_HASH = 12  # characters of the hash that freezes a grid
+
+
+class Row(Section):
+    """One row of the table: a variant of the recipe, and which of its models is scored.
+
+    Attributes:
+        name: what the row is called.
+        model: the row of the recipe's own ladder that is scored: ``source_only``, ``teacher:<name>``, ``student``,
+            ``finetuned`` or ``oracle``.
+        set: changes of the recipe.
+        develop: further changes where the row is scored on the development images.
+        final: likewise, on the test images.
+        recipe: another recipe file than the grid's.
+        steps: ``equal`` rows must take the grid's number of optimiser steps; ``own`` is for an oracle, which is trained
+            until its own validation stops improving.
+        target_labels: ``none`` claims that not one label of the target is used; a row that uses one is refused.
+        defaults: this row is da_kd's method with its defaults.
+        line: rows of one line are joined in the plot.
+        x: where on that line the row lies.
+        note: a sentence below the table.
+    """
+
+    name: Name
+    model: Annotated[str, Field(pattern=r"^(source_only|student|finetuned|oracle|teacher:[A-Za-z0-9_.-]+)$")]
+    set: Changes = Field(default_factory=dict)
+    develop: Changes = Field(default_factory=dict)
+    final: Changes = Field(default_factory=dict)
+    recipe: str | None = None
+    steps: Literal["equal", "own"] = "equal"
+    target_labels: Literal["none"] | None = None
+    defaults: bool = False
+    line: str | None = None
+    x: float | None = None
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _whole_points(self) -> Self:
+        if (self.line is None) != (self.x is None):
+            raise ValueError("expected 'line' and 'x' together; a point of a plot needs both")
+        return self
+
+
+class Gap(Section):
+    """The rows between which a share of the AP is won.
+
+    Attributes:
+        low: the lower row, usually ``source_only``.
+        high: the upper row, usually the oracle.
+    """
+
+    low: Name
+    high: Name
+
+
+class Grid(Section):
+    """A table to be made: rows, seeds, and on which images they are scored.
+
+    Attributes:
+        schema: the version of this layout.
+        name: what the grid, its runs and its files are called.
+        title: the table's heading.
+        about: what the table is to show, in a few sentences.
+        recipe: the recipe file, relative to the grid.
+        seeds: the plain list; every row is made once a seed.
+        set: changes of the recipe for all rows.
+        develop: further changes while choices are made: what is scored is no test image. They stand over a row's
+            ``set``, and a row's own ``develop`` over them.
+        final: likewise for the last table, which is scored on the test images.
+        frozen: what ``da-kd bench --final`` says the choices hash to, written here when the last one is made; without
+            it, or when anything has changed since, the test images stay unopened.
+        reference: the row that others are compared with; the first by default.
+        gap: between which rows recovered AP is counted; without it there is no such column.
+        x: what the plot's horizontal axis is, where rows have an ``x``.
+        rows: the rows, in order.
+    """
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    name: Name
+    title: str = ""
+    about: str = ""
+    recipe: str
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)]
+    set: Changes = Field(default_factory=dict)
+    develop: Changes = Field(default_factory=dict)
+    final: Changes = Field(default_factory=dict)
+    frozen: str | None = None
+    reference: Name | None = None
+    gap: Gap | None = None
+    x: str = ""
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> Self:
+        names, problems = [row.name for row in self.rows], []
+        if len(set(names)) != len(names):
+            problems.append(f"rows: expected distinct names; found {names}")
+        if len(set(self.seeds)) != len(self.seeds):
+            problems.append(f"seeds: expected distinct numbers; found {list(self.seeds)}")
+        wanted = {"reference": self.reference}
+        if self.gap is not None:
+            wanted |= {"gap.low": self.gap.low, "gap.high": self.gap.high}
+        problems += [
+            f"{key}: expected the name of a row {names}; found '{name}'"
+            for key, name in wanted.items()
+            if name is not None and name not in names
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def reference_row(self) -> str:
+        """The row that others are compared with."""
+        return self.reference or self.rows[0].name
+
+
+class GridFile:
+    """A grid and the folder that its recipe's path counts from.
+
+    Attributes:
+        grid: the grid.
+        path: its file.
+        changes: of every row, from the command line; they stand over the file's.
+    """
+
+    def __init__(self, grid: Grid, path: Path, changes: Sequence[str] = ()) -> None:
+        """Remember them."""
+        self.grid, self.path, self.changes = grid, path, tuple(changes)
+
+    def recipe(self, row: Row, seed: int, *, final: bool) -> Recipe:
+        """Return the recipe of a row with a seed.
+
+        Raises:
+            RecipeError: with every mistake of it, the row named.
+        """
+        grid, path = self.grid, self.path.resolve().parent / (row.recipe or self.grid.recipe)
+        last = (grid.final, row.final) if final else (grid.develop, row.develop)
+        changes = [change for part in (grid.set, row.set, *last) for change in _set(part)]
+        source = f"row '{row.name}' of {self.path} ({path.name})"
+        return parse_recipe(
+            read_tree(path), [*changes, *self.changes, f"seed={seed}"], folder=path.parent, source=source
+        )
+
+    def choices(self) -> str:
+        """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie."""
+        trees = {}
+        for row in self.grid.rows:
+            recipe = self.recipe(row, self.grid.seeds[0], final=True)
+            tree = recipe.model_dump(mode="json", exclude=_NO_CHOICE, exclude_none=True)
+            trees[row.name] = [row.model, _without_places(tree)]
+        return hash_json(trees)[:_HASH]
+
+    def refuse_unfrozen(self) -> None:
+        """Refuse to open the test images while choices are still made.
+
+        Raises:
+            InputError: nothing is frozen, or something has changed since.
+        """
+        found = self.choices()
+        if self.grid.frozen == found:
+            return
+        why = "nothing is frozen yet" if self.grid.frozen is None else f"a choice changed since {self.grid.frozen}"
+        raise InputError(
+            f"--final scores on the test images, and {why}. Make every choice on the development images; then write "
+            f"'frozen: {found}' into {self.path}, and run the same command again."
+        )
+
+
+def load_grid(path: Path, changes: Sequence[str] = ()) -> GridFile:
+    """Read and check a grid file.
+
+    Args:
+        path: the YAML file.
+        changes: ``key.sub=value`` strings laid over every row's recipe.
+
+    Raises:
+        RecipeError: with every mistake of the grid.
+    """
+    tree = read_tree(path)
+    try:
+        grid = Grid.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(explain(error, Grid), str(path)) from error
+    return GridFile(grid, path, changes)
+
+
+def _set(changes: Mapping[str, Any]) -> list[str]:
+    """Return changes as ``--set`` takes them; JSON is YAML."""
+    return [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+
+
+def _without_places(value: Any) -> Any:
+    """Return plain values with absolute paths cut to the file's own name, which is the same on every machine."""
+    if isinstance(value, dict):
+        return {key: _without_places(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_places(item) for item in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value

@@ -1,0 +1,46 @@
+"""How sure differences between rows are: paired resamples of the test images, every row seeing the same draws.
+
+The images are drawn (the boxes of an image stay together), not the seeds: three numbers are no sample. In each resample
+the APs of a row's seeds are averaged first. Knows tables of boxes; must not know grids, runs or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from da_kd.detections import DetectionTable
+from da_kd.hashing import hash_json
+from da_kd.stages.evaluate.matches import match
+from da_kd.stages.evaluate.resampling import draws, interval, resampled
+from da_kd.stages.evaluate.sides import sides_of_tables
+
+Draws = npt.NDArray[np.float64]
+Span = dict[str, float | None]  # ``value``, and the ends ``low`` and ``high`` of its 95 % interval
+
+
+def drawn_ap(scored: Sequence[tuple[DetectionTable, DetectionTable]], most: int) -> Draws:
+    """Return (R,) AP of every resample, the mean over seeds; NaN where a resample holds no object.
+
+    Args:
+        scored: for each seed the ground truth and the predictions.
+        most: boxes per image and class that count.
+    """
+    drawn: Draws = np.mean([_drawn(truth, said, most) for truth, said in scored], axis=0)
+    return drawn
+
+
+def _drawn(truth: DetectionTable, said: DetectionTable, most: int) -> Draws:
+    """Return (R,) AP of one model; the draws are decided by the images alone, so that rows are paired by them."""
+    sides = sides_of_tables(truth, said)
+    matches = match(sides.truth, sides.found, sides.images, len(sides.classes), most)
+    seed = int(hash_json([truth.key, truth.sha])[:8], 16)
+    return resampled(matches, draws(len(truth), seed=seed)).AP
+
+
+def span(value: float | None, drawn: Draws) -> Span:
+    """Return a value with its interval, by the values it has in the resamples."""
+    low, high = interval(value, drawn) or (None, None)
+    return {"value": value, "low": low, "high": high}

@@ -1,0 +1,195 @@
+"""The table as Markdown and CSV, and the sentences below it. Knows the tree of figures alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from da_kd.bench.figures import TOLERANCE, Tree
+from da_kd.words import count, figure
+
+_DEFAULTS, _UNEQUAL, _OWN, _ABOVE = "(d)", "(!)", "(o)", "(+)"
+
+
+def markdown(tree: Tree) -> str:
+    """Return the table and the sentences below it."""
+    head, *lines = cells_of(tree)
+    table = [head, ["---"] * len(head), *lines]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in table)
+    return text + "".join(f"\n{sentence}\n" for sentence in sentences(tree))
+
+
+def cells_of(tree: Tree) -> list[list[str]]:
+    """Return the table's cells as text; the first line is its head."""
+    return [_head(tree), *(_line(row, tree) for row in tree["rows"])]
+
+
+def as_csv(tree: Tree) -> str:
+    """Return one line a row and seed, with plain numbers, as a spreadsheet wants them."""
+    out = io.StringIO()
+    columns = ["row", "model", "seed", "AP", "AP50", *(f"AP {name}" for name in tree["classes"])]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*columns, "steps", "teacher_steps", "images", "target_labels", "equal_steps"])
+    for row in tree["rows"]:
+        for index, seed in enumerate(row["seeds"]):
+            classes = [row["per_class"][name][index] for name in tree["classes"]]
+            cells = [row["name"], row["model"], seed, row["AP"][index], row["AP50"][index], *classes]
+            cells += [row[key][index] for key in ("steps", "teacher_steps", "images")]
+            writer.writerow([*cells, sum(row["labels"].values()), int(not row["unequal"])])
+    return out.getvalue()
+
+
+def sentences(tree: Tree) -> list[str]:
+    """Return what a reader has to know to judge the table."""
+    gap = f" Recovered is the share of the AP between {tree['gap'][0]} and {tree['gap'][1]}." if tree["gap"] else ""
+    scored = count(tree["images"], f"{tree['scored_on']} image")
+    told = [
+        f"AP on {scored}: mean (lowest to highest seed), seeds "
+        f"{', '.join(map(str, tree['seeds']))} in this order. In brackets 95 % intervals, from 1,000 resamples of the "
+        f"images in which both rows see the same draws and the seeds' APs are averaged.{gap} Steps are optimiser steps "
+        "of the student's architecture, all phases counted, + those of teachers."
+    ]
+    return [*told, *_marks(tree), *_above(tree), *_notes(tree), *_leaks(tree.get("duplicates", []))]
+
+
+def _marks(tree: Tree) -> list[str]:
+    told, rows = [], tree["rows"]
+    if tree["defaults"]:
+        told.append(f"{_DEFAULTS} da_kd's method with its defaults.")
+    unequal = [row["name"] for row in rows if row["unequal"]]
+    if unequal:
+        told.append(
+            f"{_UNEQUAL} Not the same number of steps as the others ({tree['steps']}, within {TOLERANCE:.0%}): "
+            f"{', '.join(unequal)}. Do not compare."
+        )
+    told += [f"{_OWN} {row['name']}: {_stops(row)}." for row in rows if row["own_steps"]]
+    return told
+
+
+def _stops(row: Mapping[str, Any]) -> str:
+    """Return how an oracle ended, seed by seed."""
+    ends = [
+        f"took epoch {one['best'] or one['last']} of {one['last']}"
+        + ("" if one["by_itself"] else f", the most it was allowed ({one['most']}): it may not be done")
+        for one in row["stopped"]
+    ]
+    alone = all(one["by_itself"] for one in row["stopped"])
+    why = "trained until its own validation stopped improving" if alone else "its own schedule"
+    return f"{why}; {'; '.join(ends)}"
+
+
+def _above(tree: Tree) -> list[str]:
+    """Return which rows beat the defaults, whatever that says about them."""
+    told = []
+    for row in better_than_defaults(tree):
+        told.append(f"{row['name']} {_signed(row['beside_defaults'])}")
+    if not told:
+        return []
+    return [f"{_ABOVE} Above the defaults, which are therefore not the best here: {'; '.join(told)}."]
+
+
+def better_than_defaults(tree: Tree) -> list[Tree]:
+    """Return the rows that are above the defaults on no better terms: no label of the target, and equal steps."""
+    own = next((row for row in tree["rows"] if row["name"] == tree["defaults"]), None)
+    return [
+        row
+        for row in tree["rows"]
+        if own is not None
+        and (row["beside_defaults"] or {"value": 0})["value"] > 0
+        and not row["own_steps"]
+        and not row["unequal"]
+        and not row["model"].startswith("teacher:")
+        and sum(row["labels"].values()) <= sum(own["labels"].values())
+    ]
+
+
+def _notes(tree: Tree) -> list[str]:
+    return [f"{row['name']}: {row['note']}" for row in tree["rows"] if row["note"]]
+
+
+def _leaks(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what was found of look-alikes between the test images and what was learned from."""
+    if not found:
+        return []
+    bad = [f"{one['alike']} of {one['test']} in {one['set']} ({_examples(one)})" for one in found if one["alike"]]
+    clean = sorted({one["set"] for one in found if not one["alike"]})
+    told = [f"Scored images with a near-duplicate: {'; '.join(bad)}."] if bad else []
+    return [*told, *([f"No near-duplicates of scored images in {', '.join(clean)}."] if clean else [])]
+
+
+def _examples(one: Mapping[str, Any]) -> str:
+    return ", ".join(f"{test} and {other}" for test, other, _ in one["examples"])
+
+
+def _head(tree: Tree) -> list[str]:
+    gap = ["recovered"] if tree["gap"] else []
+    beside = f"AP less {tree['reference']}'s"
+    return ["row", "AP", "by seed", "AP50", *tree["classes"], beside, *gap, "steps", "target labels"]
+
+
+def _line(row: Tree, tree: Tree) -> list[str]:
+    gap = [_share(row["recovered"])] if tree["gap"] else []
+    return [
+        " ".join([row["name"], *_marks_of(row, tree)]),
+        _spread(row["AP"]),
+        ", ".join(map(figure, row["AP"])),
+        _mean(row["AP50"]),
+        *(_mean(row["per_class"][name]) for name in tree["classes"]),
+        _signed(row["difference"]),
+        *gap,
+        _steps(row),
+        _labels(row["labels"]),
+    ]
+
+
+def _marks_of(row: Tree, tree: Tree) -> list[str]:
+    marks = {
+        _DEFAULTS: row["name"] == tree["defaults"],
+        _UNEQUAL: row["unequal"],
+        _OWN: row["own_steps"],
+        _ABOVE: row["name"] in [better["name"] for better in better_than_defaults(tree)],
+    }
+    return [mark for mark, given in marks.items() if given]
+
+
+def _labels(used: Mapping[str, int]) -> str:
+    return " + ".join(f"{images} ({place.removeprefix('data.')})" for place, images in used.items()) or "0"
+
+
+def _steps(row: Tree) -> str:
+    own, teachers = (_one_or_range(row[key]) for key in ("steps", "teacher_steps"))
+    return own if teachers == "0" else f"{own} + {teachers}"
+
+
+def _one_or_range(values: Iterable[int]) -> str:
+    ordered = sorted(set(values))
+    return str(ordered[0]) if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    defined = [value for value in values if value is not None]
+    return figure(sum(defined) / len(defined)) if defined and len(defined) == len(values) else "-"
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values) or len(defined) == 1:
+        return _mean(values)
+    return f"{_mean(values)} ({min(defined):.3f} to {max(defined):.3f})"
+
+
+def _signed(one: Mapping[str, float | None] | None) -> str:
+    """Return a difference with its interval, '' for none."""
+    if one is None or one["value"] is None:
+        return ""
+    ends = "" if one["low"] is None else f" [{one['low']:+.3f}, {one['high']:+.3f}]"
+    return f"{one['value']:+.3f}{ends}"
+
+
+def _share(one: Mapping[str, float | None] | None) -> str:
+    if one is None or one["value"] is None:
+        return ""
+    ends = "" if one["low"] is None else f" [{one['low']:.0%}, {one['high']:.0%}]"
+    return f"{one['value']:.0%}{ends}"

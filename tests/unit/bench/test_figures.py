@@ -1,0 +1,137 @@
+"""The table's figures against those of outputs written by hand; what is marked, and what is told below."""
+
+import csv
+import importlib.util
+import io
+from pathlib import Path
+
+import pytest
+
+from da_kd.bench.figures import seconds_of, tree_of
+from da_kd.bench.files import note_sitting, read_tree_of, write_all
+from da_kd.bench.page import page
+from da_kd.bench.table import as_csv, markdown, sentences
+
+ROOT = Path(__file__).parents[3]
+APS = {"source": (0.2, 0.4), "student": (0.5, 0.5), "oracle": (0.7, 0.9)}
+
+
+@pytest.fixture
+def tree(grid, cells, finished):
+    """Return the tree of a grid whose cells have these APs."""
+
+    def make(aps=APS, steps=None, **keys):
+        found = cells(**keys)
+        for cell in found:
+            finished(cell, aps[cell.row.name][cell.seed], (steps or {}).get(cell.row.name, {}))
+        return tree_of(grid(**keys).grid, found, final=False)
+
+    return make
+
+
+def row(tree, name):
+    return next(row for row in tree["rows"] if row["name"] == name)
+
+
+def test_figures_are_those_of_the_outputs(tree):
+    found = tree(gap={"low": "source", "high": "oracle"})
+    assert row(found, "source")["AP"] == [0.2, 0.4]
+    assert row(found, "student")["difference"]["value"] == pytest.approx(0.5 - 0.3)
+    assert row(found, "student")["recovered"]["value"] == pytest.approx((0.5 - 0.3) / (0.8 - 0.3))
+    assert row(found, "source")["beside_defaults"]["value"] == pytest.approx(0.3 - 0.5)
+    assert (row(found, "source")["steps"], row(found, "source")["teacher_steps"]) == ([8, 8], [0, 0])
+    assert (row(found, "student")["steps"], row(found, "student")["teacher_steps"]) == ([8, 8], [6, 6])
+    assert [row(found, name)["labels"] for name in APS] == [{}, {}, {"data.target_labelled": 8}]
+    lines = [line for line in markdown(found).splitlines() if line.startswith("| ")]
+    assert lines[2].startswith("| source | 0.300 (0.200 to 0.400) | 0.200, 0.400 | 0.300 | 0.300 | 0.300 | 0.300 |")
+    assert "| 40% [" in lines[3] and lines[3].endswith("| 8 + 6 | 0 |")
+
+
+def test_one_line_a_row_and_seed_for_spreadsheets(tree):
+    lines = list(csv.DictReader(io.StringIO(as_csv(tree()))))
+    assert [(line["row"], line["seed"], float(line["AP"])) for line in lines][:3] == [
+        ("source", "0", 0.2), ("source", "1", 0.4), ("student", "0", 0.5)
+    ]  # fmt: skip
+    assert [line["target_labels"] for line in lines] == ["0", "0", "0", "0", "8", "8"]
+
+
+def test_unequal_steps_are_marked_and_said(tree):
+    found = tree(steps={"source": {"source_only": 6}})
+    assert [row["name"] for row in found["rows"] if row["unequal"]] == ["source"]
+    assert row(found, "source")["steps"] == [6, 6]
+    assert "| source (!)" in markdown(found)
+    assert any(one.startswith("(!) Not the same number of steps as the others (8") for one in sentences(found))
+
+
+def test_an_oracle_has_its_own_steps_and_says_how_it_ended(tree):
+    found = tree(steps={"oracle": {"oracle": 2}})
+    assert not row(found, "oracle")["unequal"]
+    assert row(found, "oracle")["stopped"][0] == {"best": None, "last": 1, "most": 2, "by_itself": True}
+    assert "trained until its own validation stopped improving; took epoch 1 of 1" in markdown(found)
+
+
+def test_an_oracle_that_may_not_be_done_is_told(tree):
+    assert "(o) oracle: its own schedule; took epoch 2 of 2, the most it was allowed (2): it may" in markdown(tree())
+
+
+def test_rows_that_beat_the_defaults_are_named(tree):
+    told = markdown(tree({"source": (0.6, 0.6), "student": (0.5, 0.5), "oracle": (0.7, 0.9)}))
+    assert "| source (+) |" in told
+    assert "Above the defaults, which are therefore not the best here: source +0.100 [" in told
+
+
+def test_rows_with_more_labels_or_other_steps_beat_nobody(tree):
+    steps = {"source": {"source_only": 4}}
+    told = markdown(tree({"source": (0.6, 0.6), "student": (0.5, 0.5), "oracle": (0.7, 0.9)}, steps))
+    assert "Above the defaults" not in told
+
+
+def test_a_row_without_a_figure_has_a_dash(tree):
+    found = tree({"source": (None, 0.4), "student": (0.5, 0.5), "oracle": (0.7, 0.9)})
+    assert row(found, "student")["difference"] is None
+    assert "| source | - | -, 0.400 |" in markdown(found)
+
+
+def test_the_files_and_the_page_come_from_the_tree(tree, cells, tmp_path):
+    sitting = {"processor": "A", "cores": 2, "memory_gb": 8, "gpus": 0, "load": [0.5, 1, 1], "jobs": 2, "worked": 60.0}
+    found = {**tree(), "duplicates": []}
+    note_sitting(tmp_path / "out", sitting)
+    note_sitting(tmp_path / "out", {**sitting, "load": [1.5, 1, 1]})
+    paths = write_all(found, tmp_path / "out", "da-kd bench grid.yaml", seconds_of(cells()))
+    assert all(path.is_file() for path in paths)
+    assert sorted(path.name for path in paths) == ["bench.json", "plot.png", "plot.svg", "table.csv", "table.md"]
+    read = read_tree_of(tmp_path / "out")
+    assert read["rows"] == found["rows"]
+    told = page([read], {"table-development": "plot.png"}, "python page.py")
+    assert "    da-kd bench grid.yaml\n" in told
+    assert "Made on A (2 cores, 8 GB, no GPU) in 2 min, 2 side by side, load at the start 1.5." in told
+    assert markdown(read).strip() in told
+    assert "![AP by row: source 0.300, student 0.500, oracle 0.800; 0 rows above the defaults](plot.png)" in told
+
+
+def test_the_page_is_made_by_one_command(tree, tmp_path, monkeypatch):
+    write_all({**tree(), "duplicates": []}, tmp_path / "runs" / "bench" / "table-development", "", 0.0)
+    spec = importlib.util.spec_from_file_location("results_page", ROOT / "tools" / "results_page.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    page_at, workspace = tmp_path / "docs" / "results.md", str(tmp_path / "runs")
+    monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", workspace, "--page", str(page_at)])
+    assert tool.main() == 0
+    assert "(pictures/results-table-development.png)" in page_at.read_text()
+    assert (tmp_path / "docs" / "pictures" / "results-table-development.png").is_file()
+    monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", str(tmp_path)])
+    assert tool.main() == 2  # there is no table
+
+
+def test_curves_are_drawn_where_rows_have_an_x(tree, cells, finished, grid, tmp_path):
+    rows = [
+        {"name": "low", "model": "source_only"},
+        *({"name": f"at_{x}", "model": "student", "line": "a", "x": x, "set": {"fuse.iou": x / 10}} for x in (5, 6)),
+    ]
+    found = cells(rows)
+    for cell in found:
+        finished(cell, 0.5)
+    drawn = {**tree_of(grid(rows).grid, found, final=False), "duplicates": []}
+    paths = write_all(drawn, tmp_path / "out", "", 0.0)
+    picture = next(path for path in paths if path.suffix == ".svg").read_text()
+    assert "<svg" in picture and paths[2].stat().st_size > 5000
