@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from da_kd.pipeline import Run
 from da_kd.recipe import Recipe, load_recipe, recipe_from_text
 from da_kd.ui.settings import Settings
 
-LONGEST_RECIPE = 50_000  # characters
+LONGEST_RECIPE, LONGEST_PATH = 50_000, 1000  # characters
 _MOST_ALIASES = 20  # a few kilobytes of nested YAML aliases can stand for more than fits into memory
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _TAKEN = ("store", "journal", "mongo", "locks")
@@ -152,7 +152,55 @@ def _allowed(path: str, settings: Settings) -> bool:
         real = (settings.start / Path(path).expanduser()).resolve()
     except (OSError, RuntimeError, ValueError):
         return False
+    if settings.cache in (real, *real.parents):
+        return False  # anybody may upload, and what was uploaded must not be loaded as weights
     return any(real == root or root in real.parents for root in settings.roots)
+
+
+def readable_place(settings: Settings, name: str) -> Path:
+    """Return the file or folder that a person typed; relative paths count from where the app was started.
+
+    Raises:
+        InputError: it lies outside the folders that the app may read.
+    """
+    if not name.isprintable() or len(name) > LONGEST_PATH or not _allowed(name, settings):
+        raise InputError(
+            f"{name[:200]!r} lies outside the folders that the app may read ({_listed(settings.roots)}). "
+            "Use a path inside them, or start the app with --data FOLDER."
+        )
+    return (settings.start / Path(name).expanduser()).resolve()
+
+
+def readable_file(settings: Settings, name: Any, kinds: Iterable[str]) -> Path:
+    """Return the file of one of these kinds that a person typed.
+
+    Raises:
+        InputError: there is none, it is of another kind, or lies outside the folders that the app may read.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"Expected the path of a file that ends in {_either(kinds)}; give one.")
+    path = readable_place(settings, name.strip())
+    if path.suffix.lower() not in kinds or not path.is_file():
+        raise InputError(f"Expected a file that ends in {_either(kinds)} at {path}; found none. Check the path.")
+    return path
+
+
+def uploaded_file(settings: Settings, value: Any, missing: str) -> Path:
+    """Return the file that somebody uploaded; nothing outside the app's own folder is opened.
+
+    Raises:
+        InputError: there is none, or it lies elsewhere.
+    """
+    if not isinstance(value, str) or not value:
+        raise InputError(missing)
+    path = Path(value).resolve()
+    if settings.cache not in path.parents or not path.is_file():
+        raise InputError("Expected a file uploaded through this page; upload it again.")
+    return path
+
+
+def _either(kinds: Iterable[str]) -> str:
+    return " or ".join(sorted(kinds))
 
 
 def _listed(paths: tuple[Path, ...]) -> str:

@@ -32,9 +32,19 @@
     }, 50);
   }
 
+  // The slider's pictures have no alternative text of their own; it is what stands below them in words.
+  const describe = () => {
+    const told = document.querySelectorAll("#compare-told .side");
+    document.querySelectorAll("#compare-slider img").forEach((picture, index) => {
+      const text = told[index] ? told[index].textContent : "";
+      if (picture.getAttribute("alt") !== text) picture.setAttribute("alt", text);
+    });
+  };
+  new MutationObserver(describe).observe(document, { childList: true, subtree: true });
+
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.target.closest?.("input, textarea, select, [role='tab'], [role='slider'], [contenteditable='true']")) return;
+    if (event.target.closest?.("input, textarea, select, [role='slider'], [contenteditable='true']")) return;
     const id = { ArrowLeft: "compare-previous", ArrowRight: "compare-next" }[event.key];
     const button = id && document.getElementById(id);
     if (button && button.offsetParent !== null) {

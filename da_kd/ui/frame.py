@@ -55,6 +55,7 @@ class Frame:
             version: for a page that people change things on: what of a run it shows; while that is the same, the page
                 stays as they left it.
         """
+        place.value = markup.note("Reading...")  # until the page is filled for the first time
         seen = gr.State("")
 
         def shown(run: Any, before: Any) -> dict[Any, Any]:

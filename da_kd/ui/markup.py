@@ -44,6 +44,12 @@ def note(text: str) -> str:
     return f'<div class="message" role="status"><p>{escape(text)}</p></div>' if text else ""
 
 
+def notes(texts: Sequence[str]) -> str:
+    """Return messages that are neither, one a line; '' for none."""
+    items = "".join(f"<p>{escape(text)}</p>" for text in texts)
+    return f'<div class="message" role="status">{items}</div>' if items else ""
+
+
 def empty(what: str, todo: str) -> str:
     """Return what stands where there is nothing yet: what is missing, and what to do next."""
     return f'<div class="empty"><p>{escape(what)}</p><p class="todo">{escape(todo)}</p></div>'

@@ -71,6 +71,7 @@ def start(folder: Path, arguments: Sequence[str], at: Path, name: str = "launch"
     last = launched(folder, name)
     if last is not None and not _ended(last, _LINGERS):
         raise Busy(f"This is being worked on already (process {last.pid}); wait for it, or stop it first.")
+    child = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{name}.log").open("wb") as log:
@@ -86,6 +87,9 @@ def start(folder: Path, arguments: Sequence[str], at: Path, name: str = "launch"
         made = Launch(child.pid, _ticks(child.pid) or 0, tuple(arguments), time.time())
         write_json(folder / f"{name}.json", asdict(made))
     except OSError as error:
+        if child is not None:
+            child.kill()  # nobody would find it again
+            child.wait()
         raise SetupError(
             f"The work could not be started ({error.strerror or error}: {folder}). Free some space with 'da-kd gc', or "
             "make the folder writable, then press the button again."

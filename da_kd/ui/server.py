@@ -70,7 +70,7 @@ def make_application(settings: Settings) -> Any:
     Raises:
         SetupError: gradio is not installed, or the workspace cannot be written.
     """
-    cache = settings.workspace / ".app"
+    cache = settings.cache
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:

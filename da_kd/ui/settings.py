@@ -48,6 +48,11 @@ class Settings:
     login: Login | None = None
     allow_weights: bool = False
 
+    @property
+    def cache(self) -> Path:
+        """The folder that uploads and drawn pictures go to."""
+        return self.workspace / ".app"
+
     def short(self, path: Path) -> str:
         """Return a path as one would type it where the app was started."""
         return str(path.relative_to(self.start)) if path.is_relative_to(self.start) else str(path)

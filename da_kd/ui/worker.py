@@ -1,5 +1,7 @@
 """A process that keeps the last models loaded and answers for single images: a line of JSON in, a line out.
 
+A question without an image is for the names of the model's classes.
+
 Started by :mod:`da_kd.ui.queries.own`; ends when the app does. Nothing heavy is imported before the first question.
 """
 
@@ -44,6 +46,8 @@ def _answer(asked: dict[str, Any], opened: OrderedDict[str, tuple[ExitStack, Any
     from da_kd.teachers import Failure, Image
 
     predictor = _predictor(asked, opened)
+    if "image" not in asked:
+        return {"vocabulary": list(predictor.classes)}
     found = predictor.predict([Image(Path(asked["image"]).name, read_image(Path(asked["image"])))])[0]
     if isinstance(found, Failure):
         return {"error": found.reason}

@@ -9,20 +9,17 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from da_kd.data import read_image
-from da_kd.errors import DaKdError
 from da_kd.stages.report import words
 from da_kd.stages.report.pictures import SHOWN_SCORE, colours
 from da_kd.ui import markup
-from da_kd.ui.access import existing_run, number, one_of
+from da_kd.ui.access import number, one_of
 from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
-from da_kd.ui.pages import own
-from da_kd.ui.queries import comparing, drawing
+from da_kd.ui.pages import own, predictions
+from da_kd.ui.queries import comparing, drawing, sides
 from da_kd.ui.queries.comparing import EVERY_CLASS, ORDERS, SIZES, Pair, Side, View
 
 KEY, TITLE = "compare", "Compare"
 _THUMBS = 12
-_THUMB = (168, 168)  # pixels
 _MANY = 1_000_000
 _SLIDER, _PANES = "slider", "side by side"
 
@@ -39,7 +36,8 @@ class _Page:
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        gr.HTML(markup.title("Compare", "Any two models on the same test images. The keys ← and → turn the pictures."))
+        lead = "Any two models on the same images. The keys ← and → turn the pictures."
+        gr.HTML(markup.title("Compare", lead))
         self.problem = gr.HTML(elem_id="compare-problem")
         self.none = gr.HTML()
         with gr.Column(visible=False) as self.body:
@@ -47,6 +45,7 @@ class _Page:
             self._lay_out_picture()
             self._lay_out_images()
             self.table = gr.HTML(elem_id="matches")
+            predictions.build(frame, KEY, self.models, [self.left, self.right])
             self.offer, self.offered = own.build(frame)
         self.at, self.page = gr.State(0), gr.State(0)
         self.given = [self.left, self.right, self.by, self.label, self.size, self.score]
@@ -59,9 +58,11 @@ class _Page:
             orders = [(words_, key) for key, words_ in ORDERS.items()]
             self.by = gr.Dropdown(orders, value="differ", label="Show first", elem_id="compare-by", min_width=180)
         with gr.Row():
-            self.label = gr.Dropdown([EVERY_CLASS], value=EVERY_CLASS, label="Class", min_width=140)
+            self.label = gr.Dropdown(
+                [EVERY_CLASS], value=EVERY_CLASS, label="Class", min_width=140, elem_id="compare-class"
+            )
             sizes = [(words_, key) for key, words_ in SIZES.items()]
-            self.size = gr.Dropdown(sizes, value="all", label="Object size", min_width=140)
+            self.size = gr.Dropdown(sizes, value="all", label="Object size", min_width=140, elem_id="compare-size")
             self.score = gr.Slider(0, 1, SHOWN_SCORE, step=0.05, label="Boxes from (score)", min_width=220)
             self.how = gr.Radio([_SLIDER, _PANES], value=_SLIDER, label="View", min_width=180, elem_id="compare-view")
 
@@ -82,7 +83,7 @@ class _Page:
         )
         with gr.Row():
             self.earlier = gr.Button("Previous page", size="sm", scale=0, min_width=140)
-            self.later = gr.Button("Next page", size="sm", scale=0, min_width=140)
+            self.later = gr.Button("Next page", size="sm", scale=0, min_width=140, elem_id="compare-later")
             self.pages = gr.HTML(elem_id="compare-pages")
 
     def wire(self, tab: gr.Tab) -> None:
@@ -117,22 +118,28 @@ class _Page:
 
     def fill(self, name: Any) -> Update:
         """Offer the models that were scored, those of the chosen run first."""
-        found = comparing.models(self.frame.settings.workspace)
+        found = sides.offered(self.frame.settings.workspace)
         if not found:
             todo = "Run one with an 'evaluate' section; two models of it can be compared as soon as they are scored."
             nothing = markup.empty("No model has been scored on test images yet.", todo)
             return {self.none: nothing, self.body: gr.Column(visible=False)}
-        first, second = _best([called for called, (run, _) in found.items() if run == name] or list(found))
+        scored = [called for called, side in found.items() if not side.on_target] or list(found)
+        first, second = _best([called for called in scored if found[called].run.name == name] or scored)
         return {
             self.none: "",
             self.body: gr.Column(visible=True),
             self.left: gr.Dropdown(choices=list(found), value=first),
             self.right: gr.Dropdown(choices=list(found), value=second),
-            **self.offer(),
+            **self.offer(name),
         }
 
+    def models(self) -> Update:
+        """Offer what can be a side, and leave what is chosen."""
+        found = list(sides.offered(self.frame.settings.workspace))
+        return {self.left: gr.Dropdown(choices=found), self.right: gr.Dropdown(choices=found)}
+
     def _version(self, name: Any) -> str:
-        return " ".join(comparing.models(self.frame.settings.workspace))
+        return " ".join(sides.offered(self.frame.settings.workspace))
 
     def begin(self, *asked: Any) -> Update:
         """Show the first image of another choice."""
@@ -171,37 +178,39 @@ class _Page:
     def _read(self, *given: Any) -> tuple[Pair, View, np.ndarray]:
         """Return the pair, the view and the order that the page asks for, all of it checked."""
         first, second, order, name, wide, least = given
-        found = comparing.models(self.frame.settings.workspace)
-        sides = [found[one_of(called, found, "Model")] for called in (first, second)]
-        runs = [(existing_run(self.frame.settings, run), row) for run, row in sides]
-        pair = comparing.open_pair(runs[0], runs[1])
+        found = sides.offered(self.frame.settings.workspace)
+        pair = comparing.open_pair(*(found[one_of(called, found, "Model")] for called in (first, second)))
         label = name if isinstance(name, str) and name in pair.classes else EVERY_CLASS
         view = View(round(number(least, 0, 1, "Score"), 2), label, one_of(wide, SIZES, "Size"))
         return pair, view, comparing.order(pair, view, one_of(order, ORDERS, "Show first"))
 
     def _picture(self, pair: Pair, view: View, ranked: Any, index: int, form: Any, given: Any) -> Update:
         if not len(ranked):
-            nothing = markup.empty("No image fits.", "Choose another order, class or size, or a lower score.")
+            known = "The two agree in every image." if given[2] == "differ" else "No image fits."
+            nothing = markup.empty(known, "Choose another order, class or size, or a lower score.")
             hidden = gr.ImageSlider(None, visible=False)
             return {self.slider: hidden, self.panes: nothing, self.where: "", self.told: "", self.table: ""}
         row = int(ranked[min(index, len(ranked) - 1)])
-        sides, name = comparing.look(pair, row, view), pair.truth.key[row]
-        drawn = [drawing.large(pair.root / name, side.boxes, side.missed, pair.classes) for side in sides]
+        both, name = comparing.look(pair, row, view), pair.truth.key[row]
+        drawn = [drawing.large(pair.root / name, side.boxes, side.missed, pair.classes) for side in both]
         between = form != _PANES
         share = words.percent(float(comparing.counts(pair, view).difference[row]))
         line = f"{index + 1} of {len(ranked)}: <code>{escape(name)}</code>, difference {share}"
         return {
             self.slider: gr.ImageSlider((drawn[0], drawn[1]) if between else None, visible=between),
-            self.panes: "" if between else _panes(drawn, sides, given),
+            self.panes: "" if between else _panes(drawn, both, given),
             self.where: f'<p class="how">{line}</p>',
-            self.told: _told(sides, given),
-            self.table: _matches(sides),
+            self.told: _told(both, given),
+            self.table: _matches(both),
         }
 
     def _overview(self, pair: Pair, view: View, ranked: Any, page: int) -> Update:
         known = comparing.counts(pair, view)
         shown = ranked[page * _THUMBS :][:_THUMBS]
-        items = [(_thumb(pair, int(row)), words.percent(float(known.difference[row]))) for row in shown]
+        items = [
+            (drawing.thumb(pair.root / pair.truth.key[int(row)]), words.percent(float(known.difference[row])))
+            for row in shown
+        ]
         last = max(1, -(-len(ranked) // _THUMBS))
         line = f"Page {page + 1} of {last}, {words.counted(len(ranked), 'image')}; the figure is the difference."
         told = f'<p class="how">{line}</p>'
@@ -218,35 +227,33 @@ def _best(names: list[str]) -> tuple[str, str]:
     return first, called("Student", "Fine-tuned") or names[-1]
 
 
-def _thumb(pair: Pair, row: int) -> Image.Image:
-    try:
-        made = Image.fromarray(read_image(pair.root / pair.truth.key[row]))
-    except DaKdError:
-        return Image.new("RGB", _THUMB, "#98a1ab")
-    made.thumbnail(_THUMB)
-    return made
-
-
-def _panes(drawn: list[Image.Image], sides: tuple[Side, Side], given: Any) -> str:
+def _panes(drawn: list[Image.Image], both: tuple[Side, Side], given: Any) -> str:
     cells = "".join(
         f"<figure><figcaption>{escape(str(name))}</figcaption><img src='{drawing.data_uri(picture)}' "
         f'alt="{escape(f"{name}: {drawing.told(side.boxes)}")}"><p>{escape(side.in_words)}</p></figure>'
-        for name, picture, side in zip(given[:2], drawn, sides, strict=True)
+        for name, picture, side in zip(given[:2], drawn, both, strict=True)
     )
     return f'<div class="sides">{cells}</div>'
 
 
-def _told(sides: tuple[Side, Side], given: Any) -> str:
-    """Return what is to be seen in words, also for people who do not see it."""
+def _told(both: tuple[Side, Side], given: Any) -> str:
+    """Return what is to be seen in words; the slider's pictures take them as alternative texts (see app.js)."""
     lines = [
-        f"<b>{escape(str(name))}</b>: {escape(side.in_words)}" for name, side in zip(given[:2], sides, strict=True)
+        f'<span class="side"><b>{escape(str(name))}</b>: {escape(side.in_words)}</span>'
+        for name, side in zip(given[:2], both, strict=True)
     ]
-    return f'<p class="how" aria-live="polite">{" &nbsp;·&nbsp; ".join(lines)}. Dashed black and white: missed.</p>'
+    missed = " Dashed black and white: missed." if both[0].judged else ""
+    return f'<p class="how" aria-live="polite">{" &nbsp;·&nbsp; ".join(lines)}.{missed}</p>'
 
 
-def _matches(sides: tuple[Side, Side]) -> str:
-    rows = [[escape(name), left, right, escape(what)] for name, left, right, what in comparing.matches(sides)]
+def _matches(both: tuple[Side, Side]) -> str:
+    rows = [[escape(name), left, right, escape(what)] for name, left, right, what in comparing.matches(both)]
     title = markup.section(
         "Boxes of this image", "Boxes of both sides that are the same (IoU from 0.5) stand in one row."
     )
-    return title + markup.table(["Class", "Left (score)", "Right (score)", "Is"], rows, numbers=(1, 2)) if rows else ""
+    table = markup.table(["Class", "Left (score)", "Right (score)", "Is"], rows, numbers=(1, 2))
+    return (
+        f'{title}<div class="tall" tabindex="0" role="region" aria-label="Boxes of this image">{table}</div>'
+        if rows
+        else ""
+    )

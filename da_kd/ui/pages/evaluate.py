@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from da_kd.errors import InputError
-from da_kd.stages.report import charts, words
+from da_kd.stages.report import accuracy, charts, words
 from da_kd.stages.report.facts import ReportFacts, in_order, name_of
 from da_kd.stages.report.figures import as_plotly
 from da_kd.ui import markup, processes
@@ -16,11 +16,11 @@ from da_kd.ui.access import existing_run, one_of
 from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
 from da_kd.ui.queries.facts import facts_of
 from da_kd.ui.queries.runs import outputs, shown_of
-from da_kd.ui.queries.scores import precision_recall
 from da_kd.ui.queries.sets import recipe_of
 
 KEY, TITLE = "evaluate", "Evaluate"
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+_ALL = "all classes"
 _FORMATS = ("onnx", "torchscript", "openvino")
 
 
@@ -32,7 +32,8 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     with gr.Row():
         ladder = gr.Plot(label="AP and AP50 of every model (0 to 1)", elem_id="ladder", visible=False)
         classes = gr.Plot(label="AP by class (0 to 1)", visible=False)
-    rows = gr.HTML(elem_id="ladder-rows")
+    rows, apart = gr.HTML(elem_id="ladder-rows"), gr.HTML(elem_id="ladder-apart")
+    errors = gr.Plot(label="What each type of error costs (AP50)", visible=False, elem_id="errors")
     with gr.Row(visible=False) as curve_row:
         which = gr.Dropdown([], label="Precision and recall of", scale=1, min_width=180, elem_id="pr-class")
         curve = gr.Plot(label="Precision over recall at IoU 0.5 (0 to 1)", scale=3)
@@ -48,15 +49,17 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             raise InputError("Choose a run above, or start one on page 1.")
         run = existing_run(frame.settings, name)
         facts = facts_of(run)
-        known = list(facts.classes)
+        known = [_ALL, *facts.classes]
         scored = bool(facts.models)
         return {
             head: _head(facts),
             ladder: gr.Plot(as_plotly(charts.ladder(facts)), visible=scored),
             classes: gr.Plot(as_plotly(charts.per_class(facts)), visible=scored),
             rows: _rows(facts),
-            curve_row: gr.Row(visible=scored),
-            which: gr.Dropdown(choices=known, value=known[0] if known else None),
+            apart: _apart(facts),
+            errors: gr.Plot(as_plotly(accuracy.errors(facts)), visible=accuracy.errors(facts) is not None),
+            curve_row: gr.Row(visible=bool(facts.precision)),
+            which: gr.Dropdown(choices=known, value=_ALL),
             files: _files(run.name, list(outputs(run))),
             line: markup.command(_arguments(frame.settings.called(run.name), "onnx")),
             said: markup.log(processes.log_of(run.folder, "export"), "Last export"),
@@ -66,8 +69,8 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         if not chosen:
             return {}
         run = existing_run(frame.settings, name)
-        label = one_of(chosen, recipe_of(run).classes, "Class")
-        return {curve: as_plotly(precision_recall(run, label))}
+        label = one_of(chosen, [_ALL, *recipe_of(run).classes], "Class")
+        return {curve: as_plotly(accuracy.precision(facts_of(run), None if label == _ALL else label))}
 
     def write(name: Any, wanted: Any) -> dict[Any, Any]:
         run = existing_run(frame.settings, name)
@@ -81,7 +84,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         exported = len(processes.log_of(run.folder, "export"))
         return f"{exported} {shown_of(run, 'evaluate', 'student', 'finetuned', 'oracle')}"
 
-    shown = [head, ladder, classes, rows, curve_row, which, files, line, said]
+    shown = [head, ladder, classes, rows, apart, errors, curve_row, which, files, line, said]
     frame.fills(tab, KEY, problem, fill, shown, version)
     which.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
     frame.run.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
@@ -112,7 +115,7 @@ def _rows(facts: ReportFacts) -> str:
     ]
     caption = (
         "Average precision, 0 to 1. APs, APm, APl: objects under 32, from 32 to 96, and over 96 pixels a side. "
-        "Brackets: 95 % intervals where they were computed."
+        "Below a figure: its 95 % interval, where it was computed."
     )
     absent = "".join(
         f"<li>{escape(name_of(row))}: {escape(reason)}</li>" for row, reason in facts.absent.items() if reason
@@ -123,12 +126,20 @@ def _rows(facts: ReportFacts) -> str:
 
 def _figure(facts: ReportFacts, row: str, column: str) -> str:
     """Return a figure, with its interval where one was computed."""
-    text = words.fraction(facts.figure(row, column))
-    between = (facts.models[row].get("intervals") or {}).get(column)
-    if not isinstance(between, list | tuple):
-        return text
-    low, high = between
-    return f"{text} <small>[{low:.3f}, {high:.3f}]</small>"
+    text, ends = words.fraction(facts.figure(row, column)), facts.interval(row, column)
+    return f"{text}<br><small>{words.between(ends, words.fraction)}</small>" if ends else text
+
+
+def _apart(facts: ReportFacts) -> str:
+    """Return how far the students lie from the other models, and whether chance explains it."""
+    lines = accuracy.differences(facts)
+    rows = [
+        [escape(line["name"]), *(f"{cell['value']} <small>{cell['ends']}</small>" for cell in line["cells"])]
+        for line in lines
+    ]
+    how = "Both models on the same draws of images; where the 95 % interval holds 0, chance may be the reason."
+    heads = ["What less what", "AP", "AP50"]
+    return markup.section("Differences", how) + markup.table(heads, rows, (1, 2)) if rows else ""
 
 
 def _files(run: str, done: list[str]) -> str:

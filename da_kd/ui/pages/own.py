@@ -10,10 +10,9 @@ from typing import Any
 import gradio as gr
 
 from da_kd.detections import Detections
-from da_kd.errors import InputError
 from da_kd.stages.report.pictures import SHOWN_SCORE
 from da_kd.ui import markup
-from da_kd.ui.access import number, one_of
+from da_kd.ui.access import number, one_of, uploaded_file
 from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.queries import drawing, own
 
@@ -21,8 +20,8 @@ _UPLOADED = "uploaded weights"
 _FLOOR = 0.05  # least score a model is asked for
 
 
-def build(frame: Frame) -> tuple[Callable[[], dict[Any, Any]], list[Any]]:
-    """Lay the part out and wire it; return what offers the models there are, and the components it sets."""
+def build(frame: Frame) -> tuple[Callable[[Any], dict[Any, Any]], list[Any]]:
+    """Lay the part out and wire it; return what offers models, those of a run first, and the components it sets."""
     gr.HTML(
         markup.section("Your own image or video", "Both models answer at once; of a video, a frame a second is taken.")
     )
@@ -43,23 +42,24 @@ def build(frame: Frame) -> tuple[Callable[[], dict[Any, Any]], list[Any]]:
     def names() -> list[str]:
         return [*own.models(frame.settings.workspace), *([_UPLOADED] if allowed else [])]
 
-    def refresh() -> dict[Any, Any]:
+    def refresh(run: Any) -> dict[Any, Any]:
         known = names()
         if not known:
             return {}
-        first, last = known[0], next((name for name in known if name.endswith(" / Student")), known[-1])
+        mine = [name for name in known if name.startswith(f"{run} / ")] or known
+        first, last = mine[0], next((name for name in mine if name.endswith(" / Student")), mine[-1])
         return {left: gr.Dropdown(choices=known, value=first), right: gr.Dropdown(choices=known, value=last)}
 
     def ask(upload: Any, first: Any, second: Any, given: Any, least: Any, frame_number: Any) -> dict[Any, Any]:
-        path = _uploaded(upload, frame, "Choose an image or a video first.")
-        pictures = own.pictures_of(path, frame.settings.workspace / ".app" / "frames")
+        path = uploaded_file(frame.settings, upload, "Choose an image or a video first.")
+        pictures = own.pictures_of(path, frame.settings.cache / "frames")
         chosen = pictures[min(int(number(frame_number, 0, own.MOST_FRAMES, "Frame")), len(pictures) - 1)]
         known, floor = own.models(frame.settings.workspace), number(least, 0, 1, "Score")
         sides = []
         for called in (first, second):
             if called == _UPLOADED or called not in known:
                 one_of(called, names(), "Model")
-                model = own.uploaded_model(_uploaded(given, frame, "Choose weights first."), allowed)
+                model = own.uploaded_model(uploaded_file(frame.settings, given, "Choose weights first."), allowed)
             else:
                 model = known[called]
             found = own.worker.ask(model, chosen, _FLOOR)
@@ -69,20 +69,6 @@ def build(frame: Frame) -> tuple[Callable[[], dict[Any, Any]], list[Any]]:
     tab_inputs = [file, left, right, weights, score, at]
     show.click(guarded(ask, problem), tab_inputs, [problem, shown], **SHOWN)
     return refresh, [left, right]
-
-
-def _uploaded(value: Any, frame: Frame, missing: str) -> Path:
-    """Return the file that somebody uploaded; nothing outside the app's own folder is opened.
-
-    Raises:
-        InputError: there is none, or it lies elsewhere.
-    """
-    if not isinstance(value, str) or not value:
-        raise InputError(missing)
-    path, cache = Path(value).resolve(), (frame.settings.workspace / ".app").resolve()
-    if cache not in path.parents or not path.is_file():
-        raise InputError("Expected a file uploaded through this page; upload it again.")
-    return path
 
 
 def _panes(path: Path, sides: Sequence[tuple[str, Detections]]) -> str:

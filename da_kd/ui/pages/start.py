@@ -163,9 +163,12 @@ class _Asked:
         )
         good = done.returncode == 0
         shown = markup.fine("Everything the recipe names can be opened.") if good else ""
-        return (shown or markup.error(processes.last_error(done.stderr) or done.stderr)) + markup.command(arguments)
+        told = shown or markup.error(processes.last_error(done.stderr) or done.stderr)
+        return told + markup.command(arguments) + (markup.log(done.stderr, "What it told") if good else "")
 
     def _keep(self) -> None:
         if self.file is None:
             self.place.folder.mkdir(parents=True, exist_ok=True)
-            self._written.write_text(dump_recipe(self.recipe), encoding="utf-8")
+            temporary = self._written.with_name(f".{_EDITED}.tmp")
+            temporary.write_text(dump_recipe(self.recipe), encoding="utf-8")
+            temporary.replace(self._written)

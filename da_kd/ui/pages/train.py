@@ -69,7 +69,8 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             return {seen: gr.skip()}
         run = existing_run(frame.settings, name)
         now = standing(run)
-        stamp = f"{now.name} {now.stamp} {now.task and (now.task.task, now.task.done)}"
+        task = now.task and (now.task.task, now.task.done)
+        stamp = f"{now.name} {now.stamp} {task} {now.waiting} {len(now.warnings)}"
         if stamp == before:
             return {seen: gr.skip()}
         shown = {live: _live(now), log: markup.log(processes.log_of(run.folder), "Log of the run"), seen: stamp}

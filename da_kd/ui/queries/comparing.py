@@ -1,4 +1,4 @@
-"""Two models on the same images, from what they were stored to have said: where they differ, miss and invent.
+"""Two sides on the same images, from what they were stored to have said: where they differ, miss and invent.
 
 Everything is computed from tables; an image is read when it is shown, not before.
 """
@@ -14,13 +14,11 @@ import numpy.typing as npt
 
 from da_kd.data import ImageSet
 from da_kd.detections import Detections, DetectionTable, State
-from da_kd.errors import DaKdError, InputError
+from da_kd.errors import InputError
 from da_kd.merging.matching import inside, paired
-from da_kd.pipeline import Run, list_runs
 from da_kd.stages.report import words
-from da_kd.stages.report.facts import in_order, name_of
-from da_kd.ui.queries.runs import outputs
-from da_kd.ui.queries.sets import memory, table_at, truth_of, version_of
+from da_kd.ui.queries import sides
+from da_kd.ui.queries.sets import memory, version_of
 
 ORDERS = {
     "differ": "where they differ most",
@@ -33,7 +31,6 @@ ORDERS = {
 SIZES = {"all": "all sizes", "small": "under 32 px", "medium": "32 to 96 px", "large": "over 96 px"}
 _EDGES = {"all": (0.0, 1e9), "small": (0.0, 32.0), "medium": (32.0, 96.0), "large": (96.0, 1e9)}
 EVERY_CLASS = "all classes"
-_MOST_RUNS = 30
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Pair:
     Attributes:
         key: tells one pair from another.
         root: the folder the images lie in.
-        truth: the labels.
+        truth: the labels; of target images nobody looked for, and nothing is judged.
         left: by image of ``truth``, in its order.
         right: likewise.
         classes: the run's classes, whose order colours follow.
@@ -82,61 +79,47 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One model's boxes in one image: all in view, which of them hit an object, and the objects it missed."""
+    """One model's boxes in one image: all in view, which of them hit an object, and the objects it missed.
+
+    Where there are no labels to judge by, ``judged`` is False, nothing is hit and nothing is missed.
+    """
 
     boxes: Detections
     hit: npt.NDArray[np.bool_]
     missed: Detections
+    judged: bool = True
 
     @property
     def in_words(self) -> str:
         """Found, false and missed."""
+        if not self.judged:
+            return f"{words.counted(len(self.boxes), 'box', 'boxes')}, no labels to judge them by"
         return f"{int(self.hit.sum())} found, {int((~self.hit).sum())} false, {len(self.missed)} missed"
 
 
-def models(workspace: Path) -> dict[str, tuple[str, str]]:
-    """Return every model that has stored predictions of test images: what it is called, its run and its row."""
-    found: dict[str, tuple[str, str]] = {}
-    for run in list_runs(workspace)[:_MOST_RUNS]:
-        try:
-            rows = [name.removeprefix("evaluate:") for name in outputs(run) if name.startswith("evaluate:")]
-        except DaKdError:
-            continue
-        found |= {f"{run.name} / {name_of(row)}": (run.name, row) for row in in_order(set(rows))}
-    return found
-
-
-def open_pair(left: tuple[Run, str], right: tuple[Run, str]) -> Pair:
-    """Return two models on the test images of the left one's run that both answered for, matched by content.
+def open_pair(left: sides.Stored, right: sides.Stored) -> Pair:
+    """Return two sides on the images that both answered for, matched by content.
 
     Raises:
-        InputError: there are no such predictions, labels or images.
+        DaKdError: there are no such predictions, labels or images.
     """
-    truth = truth_of(left[0])
-    if truth is None:
-        raise InputError(f"The test images of run '{left[0].name}' cannot be read; see page 2.")
-    places = [_place(run, row) for run, row in (left, right)]
-    key = ("pair", *places, *version_of(left[0]))
-    made: Pair = memory.get(key, lambda: _pair(key, truth, *(table_at(place) for place in places)))
+    if left.on_target != right.on_target:
+        raise InputError(
+            "One of the two speaks of target images, the other of test images; choose two of the same kind."
+        )
+    key = ("pair", sides.version(left), sides.version(right), *version_of(left.run))
+    made: Pair = memory.get(key, lambda: _pair(key, sides.images_of(left), sides.boxes_of(left), sides.boxes_of(right)))
     if not len(made):
-        raise InputError("The two models answered for no image in common: their runs have other test images.")
+        raise InputError("The two answered for no image in common: their runs have other images.")
     return made
-
-
-def _place(run: Run, row: str) -> Path:
-    """Return where a model's predictions are stored."""
-    folder = outputs(run).get(f"evaluate:{row}")
-    if folder is None:
-        raise InputError(f"Run '{run.name}' has no predictions of '{row}' (any more); choose another model.")
-    return folder / "predictions.parquet"
 
 
 def _pair(key: Hashable, truth: ImageSet, left: DetectionTable, right: DetectionTable) -> Pair:
     places = [{sha: index for index, sha in enumerate(table.sha) if sha} for table in (left, right)]
     common = [index for index, sha in enumerate(truth.table.sha) if sha and all(sha in place for place in places)]
     shas = [truth.table.sha[index] for index in common]
-    sides = [table.take([place[sha] for sha in shas]) for table, place in zip((left, right), places, strict=True)]
-    return Pair(key, truth.root, truth.table.take(common), sides[0], sides[1], truth.vocabulary)
+    both = [table.take([place[sha] for sha in shas]) for table, place in zip((left, right), places, strict=True)]
+    return Pair(key, truth.root, truth.table.take(common), both[0], both[1], truth.vocabulary)
 
 
 def counts(pair: Pair, view: View) -> Counts:
@@ -149,13 +132,14 @@ def _counts(pair: Pair, view: View) -> Counts:
     found, false, missed = (np.zeros((len(pair), 2), np.int64) for _ in range(3))
     difference = np.zeros(len(pair))
     for index in range(len(pair)):
-        sides = look(pair, index, view)
-        for column, side in enumerate(sides):
+        both_sides = look(pair, index, view)
+        for column, side in enumerate(both_sides):
             found[index, column] = side.hit.sum()
-            false[index, column] = (~side.hit).sum()
+            false[index, column] = (~side.hit).sum() if side.judged else 0
             missed[index, column] = len(side.missed)
-        both = int(paired(sides[0].boxes, sides[1].boxes).sum())
-        alone = len(sides[0].boxes) + len(sides[1].boxes) - 2 * both
+        left, right = (side.boxes for side in both_sides)
+        both = int(paired(left, right).sum())
+        alone = len(left) + len(right) - 2 * both
         difference[index] = alone / (2 * both + alone) if alone else 0.0
     return Counts(found, false, missed, difference)
 
@@ -183,6 +167,8 @@ def look(pair: Pair, index: int, view: View) -> tuple[Side, Side]:
 
 def _side(boxes: Detections, objects: Detections, ignored: Detections, searched: np.ndarray, view: View) -> Side:
     seen = _in_view(boxes, view, view.score)
+    if not searched.any():
+        return Side(seen, np.zeros(len(seen), bool), objects, judged=False)
     hit = paired(objects, seen)
     known = np.array([searched[objects.vocabulary.index(seen.vocabulary[i])] for i in seen.label], bool)
     counts_ = hit | (known & ~inside(ignored, seen)) if len(seen) else hit
@@ -201,9 +187,9 @@ def _in_view(boxes: Detections, view: View, least: float) -> Detections:
     return boxes.pick(keep)
 
 
-def matches(sides: Sequence[Side]) -> list[tuple[str, str, str, str]]:
+def matches(both: Sequence[Side]) -> list[tuple[str, str, str, str]]:
     """Return the boxes of an image in rows: class, the left score, the right score, and what they are."""
-    left, right = sides
+    left, right = both
     rows = []
     free = set(range(len(right.boxes)))
     for index in np.argsort(-left.boxes.score, kind="stable").tolist():
@@ -211,12 +197,17 @@ def matches(sides: Sequence[Side]) -> list[tuple[str, str, str, str]]:
         partner = next((j for j in sorted(free) if paired(one, right.boxes.pick(np.array([j])))[0]), None)
         free.discard(-1 if partner is None else partner)
         other = f"{right.boxes.score[partner]:.2f}" if partner is not None else words.UNDEFINED
-        what = "object" if left.hit[index] else "false positive"
+        what = _kind(left, index)
         if partner is not None and bool(right.hit[partner]) != bool(left.hit[index]):
             what = "object on one side only"
         rows.append((one.vocabulary[int(one.label[0])], f"{one.score[0]:.2f}", other, what))
     for index in sorted(free, key=lambda j: -float(right.boxes.score[j])):
         name = right.boxes.vocabulary[int(right.boxes.label[index])]
-        what = "object" if right.hit[index] else "false positive"
-        rows.append((name, words.UNDEFINED, f"{right.boxes.score[index]:.2f}", what))
+        rows.append((name, words.UNDEFINED, f"{right.boxes.score[index]:.2f}", _kind(right, index)))
     return rows
+
+
+def _kind(side: Side, index: int) -> str:
+    if not side.judged:
+        return words.UNDEFINED
+    return "object" if side.hit[index] else "false positive"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +18,31 @@ from da_kd.stages.report.pictures import colours, draw
 from da_kd.stages.report.words import counted
 from da_kd.ui.queries.sets import memory
 
-__all__ = ["State", "data_uri", "labelled", "large", "pixels", "small", "told"]
+__all__ = ["State", "data_uri", "labelled", "large", "scaled", "small", "thumb", "told"]
 
-SMALL, LARGE = (320, 320), (860, 620)  # the most a picture may have, pixels
+SMALL, LARGE, THUMB = (320, 320), (860, 620), (168, 168)  # the most a picture may have, pixels
 _DASH = 5  # pixels of a dash, and of the gap after it
 
 
 def small(path: Path, boxes: Detections, classes: Sequence[str], what: str, scores: bool) -> tuple[str, str, str]:
     """Return a small picture as source, alternative text and caption; where it cannot be read, the caption says why."""
     try:
-        picture = draw(pixels(path), boxes, classes, scores, SMALL)
+        pixels, scale = scaled(path, SMALL)
     except DataError as error:
         return "", str(error), str(error)
+    picture = draw(pixels, _times(boxes, scale), classes, scores, SMALL)
     return data_uri(picture), f"{what}: {told(boxes)}", f"{path.name}: {counted(len(boxes), 'box', 'boxes')}"
 
 
 def labelled(path: Path, kept: Detections, unsure: Detections, classes: Sequence[str]) -> tuple[str, str, str]:
     """Return a small picture of pseudo labels: kept boxes drawn, uncertain ones dashed."""
     try:
-        read = pixels(path)
+        pixels, scale = scaled(path, SMALL)
     except DataError as error:
         return "", str(error), str(error)
-    picture = draw(read, kept, classes, True, SMALL)
+    picture = draw(pixels, _times(kept, scale), classes, True, SMALL)
     pen, by_name = ImageDraw.Draw(picture), colours(classes)
-    corners = (unsure.xyxy * (picture.width / read.shape[1])).tolist()
-    for box, label in zip(corners, unsure.label.tolist(), strict=True):
+    for box, label in zip((unsure.xyxy * scale).tolist(), unsure.label.tolist(), strict=True):
         _dashed(pen, box, by_name[unsure.vocabulary[label]], None)
     return (
         data_uri(picture),
@@ -56,22 +57,41 @@ def large(path: Path, boxes: Detections, missed: Detections, classes: Sequence[s
     Raises:
         DataError: the image cannot be read.
     """
-    read = pixels(path)
-    picture = draw(read, boxes, classes, True, LARGE)
+    pixels, scale = scaled(path, LARGE)
+    picture = draw(pixels, _times(boxes, scale), classes, True, LARGE)
     pen = ImageDraw.Draw(picture)
-    for corners in (missed.xyxy * (picture.width / read.shape[1])).tolist():
+    for corners in (missed.xyxy * scale).tolist():
         _dashed(pen, corners)
     return picture
 
 
-def pixels(path: Path) -> np.ndarray:
-    """Return an image's pixels, remembered for a while.
+def thumb(path: Path) -> Image.Image:
+    """Return a very small picture without boxes, a grey one where the image cannot be read."""
+    try:
+        return Image.fromarray(scaled(path, THUMB)[0])
+    except DataError:
+        return Image.new("RGB", THUMB, "#98a1ab")
+
+
+def scaled(path: Path, most: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """Return an image's pixels at the size they are shown at, and its scale; remembered, so that only boxes are drawn.
 
     Raises:
         DataError: it cannot be read.
     """
-    found: np.ndarray = memory.get(("pixels", path), lambda: read_image(path))
+    found: tuple[np.ndarray, float] = memory.get(("pixels", path, most), lambda: _scaled(path, most))
     return found
+
+
+def _scaled(path: Path, most: tuple[int, int]) -> tuple[np.ndarray, float]:
+    picture = Image.fromarray(read_image(path))
+    scale = min(most[0] / picture.width, most[1] / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return np.asarray(picture.resize(size, Image.Resampling.LANCZOS)), scale
+
+
+def _times(boxes: Detections, scale: float) -> Detections:
+    return replace(boxes, xyxy=boxes.xyxy * np.float32(scale))
 
 
 def told(boxes: Detections) -> str:

@@ -70,6 +70,11 @@ def _models_of(run: Run) -> dict[str, Model]:
     return found
 
 
+def model_at(path: Path) -> Model:
+    """Return the model in a file; its suffix says what reads it."""
+    return Model("onnx" if path.suffix.lower() == ".onnx" else "ultralytics", path, {})
+
+
 def uploaded_model(path: Path, allowed: bool) -> Model:
     """Return an uploaded model.
 
@@ -83,7 +88,7 @@ def uploaded_model(path: Path, allowed: bool) -> Model:
         )
     if path.suffix.lower() not in WEIGHTS:
         raise InputError(f"Expected weights as {' or '.join(sorted(WEIGHTS))}; found '{path.suffix}'.")
-    return Model("onnx" if path.suffix.lower() == ".onnx" else "ultralytics", path, {})
+    return model_at(path)
 
 
 def pictures_of(path: Path, frames: Path) -> list[Path]:
@@ -123,19 +128,25 @@ class Worker:
         Raises:
             InputError: it cannot be asked.
         """
-        asked = {
-            "kind": model.kind,
-            "weights": str(model.weights),
-            "options": dict(model.options),
-            "image": str(image),
-            "floor": floor,
-        }
-        with self._lock:
-            said = json.loads(self._line(json.dumps(asked)))
-        if "error" in said:
-            raise InputError(str(said["error"]))
+        said = self._said(model, floor, {"image": str(image)})
         xyxy = np.array(said["xyxy"], np.float32).reshape(-1, 4)
         return Detections(tuple(said["vocabulary"]), xyxy, np.array(said["score"]), np.array(said["label"], np.int32))
+
+    def names(self, model: Model) -> tuple[str, ...]:
+        """Return the names of a model's classes.
+
+        Raises:
+            InputError: it cannot be loaded.
+        """
+        return tuple(self._said(model, 0.5, {})["vocabulary"])
+
+    def _said(self, model: Model, floor: float, more: Mapping[str, Any]) -> dict[str, Any]:
+        asked = {"kind": model.kind, "weights": str(model.weights), "options": dict(model.options), "floor": floor}
+        with self._lock:
+            said: dict[str, Any] = json.loads(self._line(json.dumps({**asked, **more})))
+        if "error" in said:
+            raise InputError(str(said["error"]))
+        return said
 
     def _line(self, question: str) -> str:
         process = self._running()

@@ -90,15 +90,6 @@ def table_at(path: Path) -> DetectionTable:
     return found
 
 
-def predictions(run: Run) -> Mapping[str, DetectionTable]:
-    """Return what every scored model of a run found in the test images, by row."""
-    return {
-        name.removeprefix("evaluate:"): table_at(path / "predictions.parquet")
-        for name, path in outputs(run).items()
-        if name.startswith("evaluate:")
-    }
-
-
 def teachers_said(run: Run) -> Mapping[str, DetectionTable]:
     """Return what every teacher said of the target images, by teacher, in its own vocabulary."""
     done = outputs(run)

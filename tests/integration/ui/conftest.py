@@ -19,9 +19,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 RECIPE = """\
 schema: 1
 name: small
@@ -124,10 +121,13 @@ def start_app() -> Callable[..., App]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A folder as a person has it, with one recipe."""
+    """A folder as a person has it, with a recipe and two that differ from it in little."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "recipes").mkdir()
     (folder / "recipes" / "small.yaml").write_text(RECIPE)
+    for steps in (3, 4):  # what these change, only fine-tuning and its score depend on
+        changed = RECIPE.replace("finetune: {steps: 2", f"finetune: {{steps: {steps}")
+        (folder / "recipes" / f"steps-{steps}.yaml").write_text(changed.replace("name: small", f"name: steps-{steps}"))
     return folder
 
 
@@ -137,14 +137,3 @@ def app(project) -> Iterator[App]:
     running = _start_app(project)
     yield running
     running.kill()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs a Chromium at {CHROMIUM}")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()

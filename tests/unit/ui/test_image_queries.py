@@ -11,7 +11,6 @@ from da_kd.errors import InputError
 from da_kd.ui.queries import comparing, drawing, labels, own
 from da_kd.ui.queries.comparing import EVERY_CLASS, Pair, View
 from da_kd.ui.queries.images import balance, set_facts
-from da_kd.ui.queries.scores import curve
 
 ALL = View(0.3, EVERY_CLASS, "all")
 
@@ -121,14 +120,6 @@ def test_a_missed_object_is_drawn(pair, boxes):
     assert plain.size == marked.size and plain.tobytes() != marked.tobytes()
 
 
-def test_precision_falls_and_recall_rises(pair):
-    points = curve(pair.truth, pair.right, "cat")
-    assert points is not None
-    assert points[0].tolist() == [0.5, 1.0]
-    assert points[-1].tolist() == [1.0, pytest.approx(2 / 3)]
-    assert curve(pair.truth, pair.right, "dog") is None
-
-
 def test_an_uploaded_image_is_taken(images):
     assert own.pictures_of(images / "0.png", images) == [images / "0.png"]
 
@@ -138,6 +129,27 @@ def test_a_file_that_does_not_decode_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"<script>" * 10)
     with pytest.raises(InputError, match="Expected a"):
         own.pictures_of(tmp_path / name, tmp_path / "frames")
+
+
+@pytest.mark.parametrize(("name", "codec"), [("x.mp4", "mp4v"), ("x.avi", "MJPG")])
+def test_an_uploaded_video_is_taken_apart(tmp_path, name, codec):
+    import cv2
+
+    writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*codec), 10, (64, 48))
+    for number in range(20):
+        writer.write(np.full((48, 64, 3), 10 * number, np.uint8))
+    writer.release()
+    found = own.pictures_of(tmp_path / name, tmp_path / "frames")
+    assert len(found) == 2  # two seconds
+    assert [drawing.scaled(path, drawing.LARGE)[0].shape for path in found] == [(620, 827, 3)] * 2
+
+
+def test_a_picture_is_scaled_to_what_is_shown_and_its_boxes_with_it(images, boxes):
+    pixels, scale = drawing.scaled(images / "0.png", (50, 80))
+    assert pixels.shape == (50, 50, 3) and scale == 0.5
+    source, alt, caption = drawing.small(images / "0.png", boxes((10, 10, 60, 60, 0.9, 1)), ("cat", "dog"), "x", True)
+    assert source.startswith("data:image/jpeg")
+    assert alt == "x: 1\N{NO-BREAK SPACE}box (1 dog)" and "1\N{NO-BREAK SPACE}box" in caption
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):

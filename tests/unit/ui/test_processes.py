@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from da_kd.errors import Busy, SetupError
@@ -92,3 +93,23 @@ def test_memory_of_this_process_is_known():
     found = processes.memory(os.getpid())
     assert found is not None and found > 1 << 20
     assert processes.memory(2**22 + 1) is None
+
+
+def test_a_full_disk_is_told_where_the_button_is_and_nothing_is_left_running(tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", place], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    before = psutil.Process().children()
+    try:
+        with (place / "rest").open("wb") as file, pytest.raises(OSError, match="No space"):
+            file.write(b"x" * (1 << 16))
+            file.flush()
+        (place / "run").mkdir()
+        with pytest.raises(SetupError, match=r"could not be started \(No space left on device.*Free some space"):
+            processes.start(place / "run", ["--version"], tmp_path)
+        assert processes.launched(place / "run") is None
+        assert psutil.Process().children() == before
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)

@@ -118,6 +118,22 @@ def test_the_facts_are_those_of_the_figures_on_the_disk(run, finished):
     assert facts.classes == ("cat", "dog")
 
 
+def test_intervals_differences_and_curves_are_shown_where_they_were_computed(run, finished):
+    figures = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"), 0.4)
+    for row in ("source_only", "student"):
+        folder = finished(f"evaluate:{row}", "evaluate")
+        tree = {**figures, "per_class": {"cat": 0.4}, "intervals": {"AP": [0.3, 0.5]} if row == "student" else {}}
+        (folder / "metrics.json").write_text(json.dumps(tree))
+        drawn = {"seed": 0, "level": 0.95, "AP": [0.4, 0.5, 0.6], "AP50": [0.4, 0.5, 0.6]}
+        detail = {"curves": {"cat": [1.0, 0.5]}, "resamples": drawn}
+        (folder / "detail.json").write_text(json.dumps(detail) if row == "student" else "cut off")
+    facts = facts_of(run)
+    assert facts.interval("student", "AP") == (0.3, 0.5)
+    assert facts.interval("source_only", "AP") is None
+    assert facts.precision == {"student": {"cat": [1.0, 0.5]}}
+    assert facts.metrics["differences"] == {}  # of one of the two, nothing was drawn
+
+
 def test_curves_come_from_finished_trainings_and_from_the_one_under_way(running, finished, tell):
     (finished("teach:big", "teach") / "training.json").write_text(json.dumps({"curves": [{"epoch": 1, "box_loss": 2}]}))
     state = running.state()

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from da_kd.errors import InputError, RecipeError
-from da_kd.ui.access import checked_name, existing_run, number, one_of, recipe_file, run_named, typed_recipe
+from da_kd.ui.access import (
+    checked_name,
+    existing_run,
+    number,
+    one_of,
+    readable_file,
+    recipe_file,
+    run_named,
+    typed_recipe,
+    uploaded_file,
+)
 from da_kd.ui.settings import Login, is_loopback, make_settings
 
 
@@ -95,6 +105,40 @@ def test_a_typed_recipe_stays_in_the_folders_of_the_app(settings, old, new, reci
     text = recipe_text.replace(old, new).replace("ROOT", ".")
     with pytest.raises(RecipeError, match="outside the folders"):
         typed_recipe(settings, text, None)
+
+
+@pytest.mark.parametrize("weights", ["runs/.app/x/model.pt", "runs/./.app/x/model.pt", "way/x/model.pt"])
+def test_what_was_uploaded_is_no_weights_of_a_recipe(settings, recipe_text, weights):
+    file = settings.cache / "x" / "model.pt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"a pickle")
+    (settings.start / "way").symlink_to(settings.cache)
+    change = f"weights: {settings.start / weights}, kind: ultralytics"
+    text = recipe_text.replace("ROOT", ".").replace("weights: a.json, kind: coco_file", change)
+    with pytest.raises(RecipeError, match="outside the folders"):
+        typed_recipe(settings, text, None)
+    with pytest.raises(InputError, match="outside the folders"):
+        readable_file(settings, weights, {".pt"})
+
+
+def test_a_file_that_is_typed_is_found_from_where_the_app_was_started(settings):
+    (settings.start / "model.pt").write_bytes(b"")
+    assert readable_file(settings, " model.pt", {".pt", ".onnx"}) == settings.start / "model.pt"
+    for wrong in ("other.pt", "recipes", "recipes/demo.yaml"):
+        with pytest.raises(InputError, match=r"ends in \.onnx or \.pt"):
+            readable_file(settings, wrong, {".pt", ".onnx"})
+    for wrong in ("../x.pt", "/etc/passwd", "~/x.pt", "x\n.pt", "http://x/y.pt", "x" * 2000):
+        with pytest.raises(InputError, match="outside the folders"):
+            readable_file(settings, wrong, {".pt"})
+
+
+def test_only_what_came_through_the_page_counts_as_uploaded(settings):
+    (settings.start / "a.png").write_bytes(b"")
+    for wrong in (str(settings.start / "a.png"), str(settings.cache / ".." / ".." / "a.png"), "/etc/passwd"):
+        with pytest.raises(InputError, match="uploaded through this page"):
+            uploaded_file(settings, wrong, "none")
+    with pytest.raises(InputError, match="none"):
+        uploaded_file(settings, None, "none")
 
 
 def test_a_link_does_not_lead_a_recipe_out(settings, tmp_path, recipe_text):
