@@ -147,7 +147,8 @@ class Distill(Schedule):
     """The student learns from pseudo labels.
 
     Attributes:
-        init: ``model`` starts from ``student.model``; ``source`` from the student's architecture trained on the source.
+        init: ``model`` starts from ``student.model``; ``source`` from the student's architecture trained on the source,
+            and then three defaults are others: ``augment: strong``, ``ema: 0.25`` and ``refresh: {every: 3}``.
         adapt: ``batch_norm`` re-estimates the normalisation statistics of these weights on the target images first,
             without labels.
         mix: images with ground truth to learn from as well.

@@ -3,7 +3,7 @@
 import pytest
 
 from da_kd.errors import RecipeError
-from da_kd.recipe import parse_recipe
+from da_kd.recipe import dump_recipe, parse_recipe, recipe_from_text
 
 
 def without(tree, *places):
@@ -142,3 +142,18 @@ def test_devices_that_share_a_step_need_an_image_each(small):
     with pytest.raises(RecipeError, match=r"distill\.batch: 3 devices share a step, and 2 images are fewer"):
         parse_recipe({**small, "device": "cuda:0,1,2"})
     assert parse_recipe({**small, "device": "cuda:0,1"}).distill.batch == 2
+
+
+def test_a_student_from_source_weights_has_defaults_of_its_own(small):
+    plain = parse_recipe(small).distill
+    assert (plain.augment, plain.ema, plain.refresh) == ("default", None, None)
+    small["distill"]["init"] = "source"
+    warm = parse_recipe(small).distill
+    assert (warm.augment, warm.ema, warm.refresh.every) == ("strong", 0.25, 3)
+
+
+def test_what_a_student_from_source_weights_is_told_stands(small):
+    small["distill"] |= {"init": "source", "augment": "weak", "ema": None, "refresh": None}
+    recipe = parse_recipe(small)
+    assert (recipe.distill.augment, recipe.distill.ema, recipe.distill.refresh) == ("weak", None, None)
+    assert recipe_from_text(dump_recipe(recipe)) == recipe
