@@ -9,12 +9,17 @@ from typing import Any
 import gradio as gr
 
 from da_kd.errors import DaKdError, RecipeError
+from da_kd.pipeline import Run
 from da_kd.ui import markup
+from da_kd.ui.access import existing_run
 from da_kd.ui.settings import Settings
 
 Fill = Callable[..., dict[Any, Any]]
+Look = Callable[..., tuple[str, Callable[[], dict[Any, Any]]]]
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 SHOWN: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+_TICK = 2.0  # seconds between two looks at what a page follows
+_FAILED = "! "  # before what was wrong at the last look
 
 
 @dataclass
@@ -74,6 +79,40 @@ class Frame:
         tab.select(opened, [self.run, seen], [self.active, *everything], **HIDDEN)
         for change in (self.run.change, self.stamp.change, self.listed.change):
             change(changed, [self.active, self.run, seen], everything, **HIDDEN)
+
+    def follows(self, key: str, place: gr.HTML, look: Look, outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
+        """Look at the chosen run every two seconds while a page is open; what did not change is left alone.
+
+        Args:
+            key: what the page is called.
+            place: where a message about what is wrong goes.
+            look: called with the run and the values of ``inputs``; returns what changes when there is something new to
+                show, and what then gives new values by component.
+            outputs: the components it may set.
+            inputs: further components that it goes by.
+        """
+        seen = gr.State("")
+
+        def tick(active: Any, name: Any, before: Any, *given: Any) -> dict[Any, Any]:
+            if active != key or not name:
+                return {seen: gr.skip()}
+            run: Run = existing_run(self.settings, name)
+            now, show = look(run, *given)
+            if now == before:
+                return {seen: gr.skip()}
+            mended = str(before).startswith(_FAILED)  # a message of its own; those of others stay
+            return {place: "" if mended else gr.skip(), seen: now, **show()}
+
+        def safe(active: Any, name: Any, before: Any, *given: Any) -> dict[Any, Any]:
+            try:
+                return tick(active, name, before, *given)
+            except (DaKdError, OSError) as error:
+                now = f"{_FAILED}{words_of(error)}"
+                told = {place: markup.error(words_of(error))} if now != before else {}
+                return {seen: now, **told}
+
+        everything = dict.fromkeys([place, seen, *outputs])
+        gr.Timer(_TICK).tick(safe, [self.active, self.run, seen, *inputs], list(everything), **HIDDEN)
 
 
 def guarded(act: Fill, place: gr.HTML) -> Fill:

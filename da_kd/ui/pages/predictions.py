@@ -11,13 +11,12 @@ import gradio as gr
 from da_kd.pipeline import Run
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, readable_file, uploaded_file
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.queries import own, sides
 from da_kd.ui.settings import Settings
 
 _LAUNCH = "compare"  # the record of the process that runs own weights
 _FLOOR = "0.05"  # least score of a box that is written down
-_TICK = 2.0  # seconds between two looks at it
 _KINDS = {".json", *own.WEIGHTS}
 
 
@@ -44,26 +43,19 @@ def build(frame: Frame, page: str, offer: Callable[[], dict[Any, Any]], offered:
         upload = gr.File(label="Own weights (.pt or .onnx)", visible=allowed, height=90, elem_id="side-upload")
         add = gr.Button("Add as a side", elem_id="side-add", elem_classes="fit", size="md", scale=1)
     said, under_way = gr.HTML(elem_id="side-said"), gr.HTML(elem_id="side-run")
-    seen = gr.State("")
 
     def added(name: Any, typed: Any, given: Any) -> dict[Any, Any]:
         run = existing_run(frame.settings, name)
         return {said: _add(frame.settings, run, typed, given), **offer()}
 
-    def tick(active: Any, name: Any, before: Any) -> dict[Any, Any]:
-        if active != page or not name:
-            return {seen: gr.skip()}
-        run = existing_run(frame.settings, name)
+    def look(run: Run) -> tuple[str, Callable[[], dict[Any, Any]]]:
         last = processes.launched(run.folder, _LAUNCH)
+        new_sides = offer if last is not None else dict
         stamp = f"{run.name} {last} {last is not None and last.alive}"
-        if stamp == before:
-            return {seen: gr.skip()}
-        return {seen: stamp, under_way: _standing(run), **(offer() if before else {})}
+        return stamp, lambda: {under_way: _standing(run), **new_sides()}
 
     add.click(guarded(added, said), [frame.run, place, upload], [said, *offered], **SHOWN)
-    gr.Timer(_TICK).tick(
-        guarded(tick, said), [frame.active, frame.run, seen], [said, under_way, seen, *offered], **HIDDEN
-    )
+    frame.follows(page, under_way, look, offered)
 
 
 def _add(settings: Settings, run: Run, typed: Any, given: Any) -> str:

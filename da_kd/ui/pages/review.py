@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -13,14 +13,13 @@ from da_kd.pipeline import Run
 from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.queries import drawing, reviewing
 from da_kd.ui.queries.reviewing import Session
 from da_kd.ui.queries.runs import outputs, shown_of
 from da_kd.ui.queries.sets import inputs_of, recipe_of
 
 KEY, TITLE = "review", "Review"
-_TICK = 2.0  # seconds between two looks at FiftyOne's process
 _FIRST = 6  # images of the queue that are shown
 _DECISIONS = ("accepted", "rejected", "relabelled", "moved", "added", "complete")
 
@@ -42,7 +41,6 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     embed = gr.Checkbox(label="Show FiftyOne in this page", value=False)
     inside = gr.HTML()
     queue, measured = gr.HTML(elem_id="queue"), gr.HTML(elem_id="audit")
-    seen = gr.State("")
 
     def fill(name: Any) -> dict[Any, Any]:
         if not name:
@@ -54,17 +52,12 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             return {**shown, head: markup.empty("There is nothing to review yet.", todo), queue: "", measured: ""}
         return {**shown, head: _head(run), queue: _queue(run), measured: _measured(reviewing.audit(run))}
 
-    def tick(active: Any, name: Any, wanted: Any, before: Any) -> dict[Any, Any]:
-        if active != KEY or not name:
-            return {seen: gr.skip()}
-        now = reviewing.session(existing_run(frame.settings, name))
-        stamp = f"{name} {now.state} {now.url} {bool(wanted)}"
-        if stamp == before:
-            return {seen: gr.skip()}
+    def look(run: Run, wanted: Any) -> tuple[str, Callable[[], dict[Any, Any]]]:
+        now = reviewing.session(run)
         framed = (
             f'<iframe class="frame" title="FiftyOne" src="{escape(now.url)}"></iframe>' if wanted and now.url else ""
         )
-        return {seen: stamp, place: _place(now), inside: framed}
+        return f"{run.name} {now.state} {now.url} {bool(wanted)}", lambda: {place: _place(now), inside: framed}
 
     def version(name: Any) -> str:
         return shown_of(existing_run(frame.settings, name), "fuse", "review")
@@ -72,9 +65,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     frame.fills(tab, KEY, problem, fill, [head, line, place, queue, measured], version)
     for button, act in ((launch, _open_app), (close, _close_app), (ask, _ask_person), (back, _take_back)):
         button.click(guarded(lambda name, act=act: {said: act(frame, name)}, said), [frame.run], [said], **SHOWN)
-    gr.Timer(_TICK).tick(
-        guarded(tick, problem), [frame.active, frame.run, embed, seen], [problem, place, inside, seen], **HIDDEN
-    )
+    frame.follows(KEY, problem, look, [place, inside], [embed])
 
 
 def _open_app(frame: Frame, name: Any) -> str:

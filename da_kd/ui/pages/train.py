@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from da_kd.errors import InputError
-from da_kd.pipeline import STAGES
+from da_kd.pipeline import STAGES, Run
 from da_kd.stages.report import charts, words
 from da_kd.stages.report.facts import in_order, name_of
 from da_kd.stages.report.figures import as_plotly, colour_of
@@ -20,7 +21,6 @@ from da_kd.ui.standing import amount, stages
 from da_kd.words import duration, rate, size
 
 KEY, TITLE = "train", "Train"
-_TICK = 2.0  # seconds between two looks at the curves
 _ALL = "report"
 _PLOTS = 6
 _LOSSES = {"box": "--line-1", "class": "--line-2", "distribution focal loss (DFL)": "--line-3"}
@@ -44,13 +44,14 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             plots.append(gr.Plot(visible=False, min_width=340))
     none = gr.HTML()
     log = gr.HTML()
-    seen = gr.State("")
 
     def fill(name: Any) -> dict[Any, Any]:
         if not name:
             raise InputError("Choose a run above, or start one on page 1.")
         run = existing_run(frame.settings, name)
-        now = standing(run)
+        return shown(run, standing(run))
+
+    def shown(run: Run, now: Standing) -> dict[Any, Any]:
         return {live: _live(now), log: markup.log(processes.log_of(run.folder), "Log of the run"), **_curves(run)}
 
     def _curves(run: Any) -> dict[Any, Any]:
@@ -64,21 +65,15 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         empty = markup.empty("Nothing is trained yet.", "Curves appear with the first epoch.")
         return {**drawn, none: "" if rows else empty}
 
-    def tick(active: Any, name: Any, before: Any) -> dict[Any, Any]:
-        if active != KEY or not name:
-            return {seen: gr.skip()}
-        run = existing_run(frame.settings, name)
+    def look(run: Run) -> tuple[str, Callable[[], dict[Any, Any]]]:
         now = standing(run)
         task = now.task and (now.task.task, now.task.done)
         stamp = f"{now.name} {now.stamp} {task} {now.waiting} {len(now.warnings)}"
-        if stamp == before:
-            return {seen: gr.skip()}
-        shown = {live: _live(now), log: markup.log(processes.log_of(run.folder), "Log of the run"), seen: stamp}
-        return {**shown, **_curves(run)}
+        return stamp, lambda: shown(run, now)
 
     outputs_ = [live, *plots, none, log]
     frame.fills(tab, KEY, problem, fill, outputs_)
-    gr.Timer(_TICK).tick(guarded(tick, problem), [frame.active, frame.run, seen], [problem, *outputs_, seen], **HIDDEN)
+    frame.follows(KEY, problem, look, outputs_)
     resume.click(
         guarded(lambda name, last: {said: _go_on(frame, name, last)}, said), [frame.run, until], [said], **SHOWN
     )
