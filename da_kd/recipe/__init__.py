@@ -1,6 +1,6 @@
 """Recipes: one YAML file that says what is adapted to what, checked as a whole before anything runs."""
 
-from da_kd.recipe.data import Data, Holdout, Images
+from da_kd.recipe.data import Corrupt, Data, Holdout, Images, Restyle
 from da_kd.recipe.labels import Fuse, Guard, Predict, Teacher, Thresholds, Views
 from da_kd.recipe.load import dump_recipe, load_recipe, parse_recipe, recipe_from_text
 from da_kd.recipe.models import Evaluate, Recipe, Report
@@ -21,6 +21,7 @@ __all__ = [
     "Accept",
     "Architecture",
     "Audit",
+    "Corrupt",
     "Data",
     "Distill",
     "Evaluate",
@@ -35,6 +36,7 @@ __all__ = [
     "Recipe",
     "Refresh",
     "Report",
+    "Restyle",
     "Review",
     "Rounds",
     "Schedule",

@@ -28,6 +28,23 @@ class Holdout(Section):
     seed: int = 0
 
 
+class Corrupt(Section):
+    """Damaged copies in place of the images: simulated weather, light, optics or compression; labels stay.
+
+    Copies are drawn once and kept in the workspace (``docs/data.md`` has the formulas). The same image is damaged the
+    same way each time, whatever the recipe's seed.
+
+    Attributes:
+        by: what does the damage.
+        strength: how much, from 1 to 3.
+        seed: another seed draws other noise and other clouds.
+    """
+
+    by: Literal["fog", "darkness", "noise", "blur", "jpeg"]
+    strength: Annotated[int, Field(ge=1, le=3)] = 2
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
 class Images(Section):
     """A set of images, with or without labels: a place on the disk, or rendered by da_kd itself.
 
@@ -48,6 +65,7 @@ class Images(Section):
             same images whatever the recipe's seed.
         holdout: a split by group, for sets without splits.
         fps: how many frames a second of video to take.
+        corrupt: damaged copies of these images, in their place.
     """
 
     path: str | None = None
@@ -61,6 +79,7 @@ class Images(Section):
     fraction: Fraction = 1.0
     holdout: Holdout | None = None
     fps: Annotated[float, Field(gt=0, le=240)] = 1.0
+    corrupt: Corrupt | None = None
 
     @field_validator("split", mode="before")
     @classmethod
@@ -98,3 +117,17 @@ class Data(Section):
     target_labelled: Images | None = None
     target_dev: Images | None = None
     test: Images | None = None
+
+
+class Restyle(Section):
+    """Labelled source images are shown in the colours of target images, too.
+
+    Whatever learns from the source on its way to the target sees these copies beside their originals: teachers that are
+    trained, source weights that a student starts from (``distill.init: source``), and source images in a mix. The row
+    ``source_only`` does not, nor does a teacher's measurement at home.
+
+    Attributes:
+        copies: how many copies of every source image, each in the colours of another target image.
+    """
+
+    copies: Annotated[int, Field(ge=1, le=20)] = 3

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from da_kd.recipe.data import Data
+from da_kd.recipe.data import Data, Restyle
 from da_kd.recipe.labels import Fuse, Predict, Teacher
 from da_kd.recipe.review import Review
 from da_kd.recipe.rules import class_problems, stage_problems, teacher_problems
@@ -58,6 +58,7 @@ class Recipe(Section):
             every training of an ultralytics model; all else runs on the first of them.
         workers: processes that load images while a model trains.
         data: the image sets.
+        restyle: whether those who learn from the source see it in the target's colours as well; without it they do not.
         teachers: one or more.
         teach: the schedule of every teacher that is trained and has none of its own.
         predict: how teachers are run.
@@ -78,6 +79,7 @@ class Recipe(Section):
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     classes: Annotated[tuple[ClassName, ...], Field(min_length=1)]
     data: Data
+    restyle: Restyle | None = None
     teachers: Annotated[tuple[Teacher, ...], Field(min_length=1)]
     teach: Schedule | None = None
     predict: Predict = Predict()

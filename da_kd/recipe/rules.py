@@ -124,6 +124,8 @@ def stage_problems(recipe: Recipe) -> list[str]:
             problems.append(
                 f"teachers.{teacher.name}: training it needs a section 'teach' (steps, batch, ...); add one"
             )
+    if recipe.restyle is not None and data.source is None:
+        problems.append("restyle: recolours the images of 'data.source'; add it, or leave 'restyle' out")
     problems += _fuse_problems(recipe)
     problems += _round_problems(recipe)
     problems += _schedule_problems(recipe)

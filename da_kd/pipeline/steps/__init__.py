@@ -14,6 +14,7 @@ from da_kd.pipeline.steps.labels import (
     review_input,
 )
 from da_kd.pipeline.steps.lineage import for_rows, lineage
+from da_kd.pipeline.steps.restyling import add_restyle
 from da_kd.pipeline.steps.review_value import (
     add_point_reviews,
     add_point_scores,
@@ -23,7 +24,7 @@ from da_kd.pipeline.steps.review_value import (
 )
 from da_kd.pipeline.steps.rounds import first, rounds_of
 from da_kd.pipeline.steps.scores import absent_rows, add_evaluate, rows
-from da_kd.pipeline.steps.trainings import add_adapted_start, add_distill, add_finetune, add_source_only
+from da_kd.pipeline.steps.trainings import add_adapted_start, add_distill, add_finetune, add_warm_start
 from da_kd.recipe import Recipe
 from da_kd.store import Store
 
@@ -52,6 +53,7 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
         WeightsError: a teacher's weights are missing.
     """
     builder = Builder(recipe, inputs, store)
+    add_restyle(builder)
     for teacher in recipe.teachers:
         if teacher.weights is None:
             add_teach(builder, teacher)
@@ -66,8 +68,8 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
         add_review(builder, this)
         add_point_reviews(builder, this)
         if recipe.distill is not None:
-            if recipe.distill.init == "source" and this.number == 1:
-                add_source_only(builder, "distill")
+            if this.number == 1:
+                add_warm_start(builder)
             if recipe.distill.adapt == "batch_norm" and this.number == 1:
                 add_adapted_start(builder)
             add_distill(builder, this)

@@ -24,6 +24,7 @@ from da_kd.pipeline.steps.keys import (
     training_units,
 )
 from da_kd.pipeline.steps.learning import scorer_of, scorer_parts
+from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round, first
 from da_kd.recipe import Recipe, Simulate, Teacher
 from da_kd.stages import fuse, predict, review, teach
@@ -53,14 +54,16 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
     if learned != images.vocabulary:
         images = only_classes(images, learned)
         parts |= {"data.source": hash_images(images), f"teachers.{teacher.name}.learns": list(learned)}
-    parts |= scorer_parts(builder, schedule, learned)
-    score = scorer_of(builder, schedule, learned)
+    parts |= {**scorer_parts(builder, schedule, learned), **seen_parts(builder)}
+    score, more = scorer_of(builder, schedule, learned), copies_of(builder)
 
     def work(out: Path, job: Job) -> None:
-        teach.run(teacher.name, teacher.kind, architecture, schedule, images, builder.setting(), out, job, score)
+        seen = seen_source(builder)
+        taught = seen if learned == seen.vocabulary else only_classes(seen, learned)
+        teach.run(teacher.name, teacher.kind, architecture, schedule, taught, builder.setting(), out, job, score)
 
-    units, version = training_units(architecture, schedule, images), ground_truth_version(images)
-    steps = training_steps(schedule, images)
+    units, version = training_units(architecture, schedule, images, more), ground_truth_version(images)
+    steps = training_steps(schedule, images, more)
     builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version, training_steps=steps)
 
 

@@ -10,6 +10,7 @@ from da_kd.data import fingerprint as hash_images
 from da_kd.detections import State
 from da_kd.errors import DataError
 from da_kd.pipeline.steps.builder import Builder
+from da_kd.pipeline.steps.restyling import seen_parts, seen_source
 from da_kd.recipe import Schedule
 from da_kd.stages.evaluate import Scorer
 from da_kd.training import Extra
@@ -52,10 +53,16 @@ def _validation(builder: Builder, schedule: Schedule, classes: Sequence[str]) ->
 
 
 def extras_of(builder: Builder, rates: Mapping[str, float]) -> list[Extra]:
-    """Return the labelled sets to mix in, by their rates; an image in two of them is taken from the last."""
-    return [Extra(name, builder.inputs.get(name), rate) for name, rate in rates.items() if rate]
+    """Return the labelled sets to mix in, by their rates; an image in two of them is taken from the last.
+
+    Only while steps run, since the source may be restyled.
+    """
+    wanted = [name for name, rate in rates.items() if rate]
+    sets = {name: seen_source(builder) if name == "source" else builder.inputs.get(name) for name in wanted}
+    return [Extra(name, images, rates[name]) for name, images in sets.items()]
 
 
 def extras_parts(builder: Builder, rates: Mapping[str, float]) -> dict[str, Any]:
     """Return what of :func:`extras_of` decides a training, by key."""
-    return {f"data.{name}": builder.hashes[name] for name, rate in rates.items() if rate}
+    parts = {f"data.{name}": builder.hashes[name] for name, rate in rates.items() if rate}
+    return {**parts, **seen_parts(builder)} if rates.get("source") else parts

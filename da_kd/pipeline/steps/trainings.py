@@ -21,6 +21,7 @@ from da_kd.pipeline.steps.keys import (
     training_units,
 )
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
+from da_kd.pipeline.steps.restyling import RESTYLED, copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round
 from da_kd.recipe import Distill, Schedule
 from da_kd.stages import distill, finetune, fuse
@@ -29,6 +30,7 @@ from da_kd.training import Extra, Refresh, Signals, TrainingTask, adapt_batch_no
 from da_kd.training.signals import GROUND_TRUTH
 
 ADAPTED = "adapted_start"  # the step that adapts what the student starts from
+WARM = "warm_start"  # the step that trains what it starts from, where that is not the row source_only
 
 
 def add_distill(builder: Builder, this: Round, review: str = "", name: str = "") -> None:
@@ -53,7 +55,7 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
     if begin:
         parts[begin.partition("@")[0]] = builder.print_of(begin)
     rates = {"target_labelled": config.mix.target_labelled, "source": config.mix.source}
-    extras, score = extras_of(builder, rates), scorer_of(builder, config)
+    score = scorer_of(builder, config)
     parts |= {**extras_parts(builder, rates), **scorer_parts(builder, config)}
 
     def work(out: Path, job: Job) -> None:
@@ -69,7 +71,7 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
             out,
             job,
             refresh,
-            extras=extras,
+            extras=extras_of(builder, rates),
             score=score,
             features=features,
         )
@@ -103,17 +105,34 @@ def _start_of(builder: Builder, this: Round) -> str:
     """Return the step whose weights the student of a round starts from; '' for the architecture's own."""
     if this.number > 1 and builder.recipe.rounds.init == "previous":
         return this.before("student")
-    if ADAPTED in builder.steps:
-        return ADAPTED
-    return "source_only" if builder.recipe.distill is not None and builder.recipe.distill.init == "source" else ""
+    return ADAPTED if ADAPTED in builder.steps else _source_weights(builder)
+
+
+def _source_weights(builder: Builder) -> str:
+    """Return the step that trains the source weights which students start from; '' where they start from others."""
+    config = builder.recipe.distill
+    if config is None or config.init != "source":
+        return ""
+    return WARM if WARM in builder.steps else "source_only"
+
+
+def add_warm_start(builder: Builder) -> None:
+    """Add the source weights that students start from: *source-only*, or others where the source is restyled."""
+    config = builder.recipe.distill
+    if config is None or config.init != "source":
+        return
+    if RESTYLED in builder.steps:
+        add_baseline(builder, WARM, "distill", config, "distill", "source", restyled=True)
+    else:
+        add_source_only(builder, "distill")
 
 
 def add_adapted_start(builder: Builder) -> None:
     """Add the re-estimation, on the target images, of the normalisation that the student starts with."""
     recipe, images = builder.recipe, builder.inputs.get("target")
     parts = {"distill.adapt": "batch_norm", "data.target": builder.hashes["target"]}
-    if "source_only" in builder.steps:
-        start, parts["source_only"] = builder.made("source_only", "weights.pt"), builder.print_of("source_only")
+    if begin := _source_weights(builder):
+        start, parts[begin] = builder.made(begin, "weights.pt"), builder.print_of(begin)
     else:
         start, parts["student.model"] = Path(recipe.student.model), hash_file(Path(recipe.student.model))
 
@@ -142,7 +161,7 @@ def add_finetune(builder: Builder) -> None:
     parts.pop("finetune.init")  # what it began with says it
 
     mix, review, score = config.mix, "review", scorer_of(builder, config)
-    extras, signals = extras_of(builder, {"source": mix.source}), GROUND_TRUTH
+    signals = GROUND_TRUTH
     parts |= {**extras_parts(builder, {"source": mix.source}), **scorer_parts(builder, config)}
     if mix.pseudo and recipe.distill is not None:
         signals = Signals(weight=recipe.distill.weight, uncertain=recipe.distill.uncertain)
@@ -150,7 +169,7 @@ def add_finetune(builder: Builder) -> None:
         parts["review"] = builder.print_of(review)
 
     def work(out: Path, job: Job) -> None:
-        more = list(extras)
+        more = extras_of(builder, {"source": mix.source})
         if mix.pseudo:
             pseudo = _usable(builder.inputs.get("target"), read_table(builder.made(review, "labels.parquet")))
             more.append(Extra("pseudo", pseudo, mix.pseudo, truth=False))
@@ -171,8 +190,10 @@ def add_source_only(builder: Builder, stage: str) -> None:
         add_baseline(builder, "source_only", stage, schedule, "distill", "source")
 
 
-def add_baseline(builder: Builder, name: str, stage: str, schedule: Schedule, place: str, data: str) -> None:
-    """Add the training of the student's architecture on labelled images alone."""
+def add_baseline(
+    builder: Builder, name: str, stage: str, schedule: Schedule, place: str, data: str, *, restyled: bool = False
+) -> None:
+    """Add the training of the student's architecture on labelled images alone, the source's ``restyled`` or not."""
     recipe, images = builder.recipe, builder.inputs.get(data)
     parts = {
         **schedule_keys(schedule, place),
@@ -180,16 +201,18 @@ def add_baseline(builder: Builder, name: str, stage: str, schedule: Schedule, pl
         f"data.{data}": builder.hashes[data],
         "seed": recipe.seed,
         **scorer_parts(builder, schedule),
+        **(seen_parts(builder) if restyled else {}),
     }
-    score = scorer_of(builder, schedule)
+    score, more = scorer_of(builder, schedule), copies_of(builder) if restyled else 0
 
     def work(out: Path, job: Job) -> None:
-        task = TrainingTask(name, recipe.student, None, schedule, images, builder.setting(), score=score)
+        seen = seen_source(builder) if restyled else images
+        task = TrainingTask(name, recipe.student, None, schedule, seen, builder.setting(), score=score)
         result = train(task, out, job)
         job.note(f"'{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")
 
-    units, version = training_units(recipe.student, schedule, images), ground_truth_version(images)
-    steps = training_steps(schedule, images)
+    units, version = training_units(recipe.student, schedule, images, more), ground_truth_version(images)
+    steps = training_steps(schedule, images, more)
     builder.add(name, stage, parts, units, work, kind="baselines", version=version, training_steps=steps)
 
 

@@ -1,4 +1,7 @@
-"""*teach*: trains a teacher on the labelled source images, where the recipe gives it no weights."""
+"""*teach*: trains a teacher on the labelled source images, where the recipe gives it no weights.
+
+restyle.py       shows these images in the target's colours, too
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from pathlib import Path
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.recipe import Architecture, Schedule
+from da_kd.stages.teach.restyle import restyle, with_restyled
 from da_kd.training import Score, Setting, TrainingTask, train
+
+__all__ = ["restyle", "run", "with_restyled"]
 
 
 def run(

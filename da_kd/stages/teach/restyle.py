@@ -1,0 +1,126 @@
+"""Shows the labelled source images in the colours of target images, so that a teacher has met the target's look.
+
+A copy keeps the boxes of its original; nothing of the target goes in but the colours of single images. Which image
+lends its colours depends on the seed, the original's content and the copy's number. Must not know who learns from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from da_kd.data import ImageSet, ScanCache, joined, read_image, scan, spread
+from da_kd.data.colours import Colours, colours_of, recoloured
+from da_kd.detections import read_table, stack
+from da_kd.errors import DataError
+from da_kd.events import Job
+from da_kd.recipe import Restyle
+
+_LENDERS = 1000  # target images whose colours are measured; more are much like these
+_TABLE, _IMAGES = "restyled.parquet", "images"
+_QUALITY = 95  # of the JPEG files
+_CHUNK = 32  # images between two looks at the stop button
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Copy(NamedTuple):
+    """A copy to make: of which image, under which name, and whose colours it gets."""
+
+    original: int
+    key: str
+    lender: int
+
+
+def restyle(source: ImageSet, target: ImageSet, config: Restyle, seed: int, out: Path, job: Job) -> None:
+    """Write recoloured copies of the source images, and the table of their boxes, into ``out``.
+
+    A copy that is there already is not made again.
+
+    Args:
+        source: labelled images; those that cannot be read are left out.
+        target: the images that lend their colours.
+        config: how many copies of each.
+        seed: what draws the lenders.
+        out: the output folder.
+        job: where progress goes.
+
+    Raises:
+        DataError: no target image can be read.
+    """
+    source, target = source.usable(), spread(target, _LENDERS)
+    if not len(target):
+        raise DataError("Expected target images to take colours from; none can be read. Check 'data.target'.")
+    copies = _copies(source, len(target), config.copies, seed)
+    lent = _in_threads(lambda index: colours_of(read_image(target.path(index))), range(len(target)), "colours", job)
+    _in_threads(lambda copy: _write(source, copy, lent[copy.lender], out / _IMAGES), copies, "recolour", job)
+    _keep_table(source, copies, out, job)
+    job.note(f"{len(source)} source images have {len(copies)} copies in the colours of {len(target)} target images.")
+
+
+def with_restyled(source: ImageSet, out: Path) -> ImageSet:
+    """Return the readable source images followed by the copies that :func:`restyle` wrote into ``out``."""
+    copies = ImageSet(out / _IMAGES, read_table(out / _TABLE))
+    return joined([source.usable(), copies])
+
+
+def _copies(source: ImageSet, lenders: int, count: int, seed: int) -> list[_Copy]:
+    """Return the copies to make: first one of every image, then a second of every image, and so on.
+
+    No target image lends its colours to two copies of one image while there are others.
+    """
+    drawn = []
+    for sha in source.table.sha:
+        chance = np.random.default_rng([seed, *bytes.fromhex(sha)])
+        drawn.append(np.concatenate([chance.permutation(lenders) for _ in range(-(-count // lenders))]))
+    return [
+        _Copy(original, f"{number}/{original:07d}.jpg", int(drawn[original][number]))
+        for number in range(count)
+        for original in range(len(source))
+    ]
+
+
+def _in_threads(act: Callable[[T], R], items: Sequence[T], task: str, job: Job) -> list[R]:
+    """Return what a function makes of every item, a chunk at a time, so that a stop is heard."""
+    made: list[R] = []
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(items), _CHUNK):
+            job.check()
+            job.progress(task, start, len(items), "images")
+            made += pool.map(act, items[start : start + _CHUNK])
+    job.progress(task, len(items), len(items), "images")
+    return made
+
+
+def _write(source: ImageSet, copy: _Copy, colours: Colours, folder: Path) -> None:
+    from PIL import Image
+
+    path = folder / copy.key
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = Image.fromarray(recoloured(read_image(source.path(copy.original)), colours))
+    temporary = path.with_suffix(".tmp")
+    made.save(temporary, "JPEG", quality=_QUALITY, subsampling=0)
+    os.replace(temporary, path)
+
+
+def _keep_table(source: ImageSet, copies: list[_Copy], out: Path, job: Job) -> None:
+    """Write the table of the copies: the boxes of their originals under their own names and hashes."""
+    records = scan(out / _IMAGES, [copy.key for copy in copies], ScanCache(None), job=job)
+    turns = [records[start : start + len(source)] for start in range(0, len(records), len(source))]
+    tables = [
+        dataclasses.replace(
+            source.table, key=tuple(record.key for record in turn), sha=tuple(record.sha for record in turn)
+        )
+        for turn in turns
+    ]
+    stack(tables).write(out / _TABLE)
