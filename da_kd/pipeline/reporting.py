@@ -25,10 +25,12 @@ from da_kd.stages.evaluate import translate
 from da_kd.stages.evaluate.differences import paired_differences
 from da_kd.stages.evaluate.metrics import Metrics, gap_recovered, score_tables
 from da_kd.stages.report import ReportFacts, write_report
+from da_kd.stages.teach import with_restyled
 from da_kd.store import Store, library_versions, write_json
 from da_kd.training import read_result
 
-_REPORT_VERSION = 5
+_REPORT_VERSION = 6
+_RESTYLED_SHOWN, _COPIES_SHOWN = 3, 3  # source images, and copies of each
 
 
 def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> RunMetrics:
@@ -113,6 +115,7 @@ def _facts(
         drop=_thresholds(recipe, done, "drop"),
         home=_home(recipe, inputs, done),
         guard=fuse.read_verdict(done["fuse"]) if "fuse" in done else None,
+        restyled=_restyled(inputs, done),
         truth=test.table if test else None,
         test_root=test.root if test else None,
         predictions=_predictions(done),
@@ -139,6 +142,16 @@ def _home(recipe: Recipe, inputs: Inputs, done: Mapping[str, Path]) -> dict[str,
             known = (said.searched.sum(axis=0) > 0).tolist()
             figures[teacher.name] = score_tables(_only(truth, known), said).as_json()
     return figures
+
+
+def _restyled(inputs: Inputs, done: Mapping[str, Path]) -> list[tuple[Path, ...]]:
+    """Return a few source images, each followed by its first copies in the target's colours."""
+    if "restyle" not in done:
+        return []
+    seen = with_restyled(inputs.get("source"), done["restyle"]).paths
+    originals = len(inputs.get("source").usable())
+    wanted = np.linspace(0, originals - 1, min(_RESTYLED_SHOWN, originals)).astype(int)
+    return [tuple(seen[image::originals][: 1 + _COPIES_SHOWN]) for image in wanted]
 
 
 def _only(truth: DetectionTable, known: Sequence[bool]) -> DetectionTable:

@@ -36,6 +36,7 @@ class ReportFacts:
         drop: by class name, the score below which it is dropped.
         home: by teacher, its figures on labelled source images that no teacher learned from, as in ``metrics.json``.
         guard: what the guard thinks of the pseudo labels, as it stands in ``guard.json``; None where it was off.
+        restyled: a few source images, each with its copies in the target's colours after it, as files.
         truth: labels of the test images.
         test_root: the folder that the keys of ``truth`` count from.
         predictions: by row, boxes on the test images down to a low score.
@@ -58,6 +59,7 @@ class ReportFacts:
     drop: Mapping[str, float] = field(default_factory=dict)
     guard: Mapping[str, Any] | None = None
     home: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    restyled: Sequence[tuple[Path, ...]] = ()
     truth: DetectionTable | None = None
     test_root: Path | None = None
     predictions: Mapping[str, DetectionTable] = field(default_factory=dict)

@@ -96,6 +96,7 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "classes": facts.classes,
         "most_charts": MOST_CHARTS,
         "swatches": pictures.colours(facts.classes),
+        "restyled": pictures.draw_restyled(facts),
         "rows": pictures.draw_rows(facts, job),
         "why_no_pictures": pictures.why_no_pictures(facts),
         "contrast": "" if pictures.why_no_pictures(facts) else pictures.contrast_of(facts),

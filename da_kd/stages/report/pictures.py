@@ -105,6 +105,27 @@ def draw_rows(facts: ReportFacts, job: Job) -> list[PictureRow]:
     return rows
 
 
+def draw_restyled(facts: ReportFacts) -> list[PictureRow]:
+    """Return a row for every source image that is shown with its copies; one whose files are gone is left out."""
+    from da_kd.data.images import read_image
+
+    rows = []
+    for files in facts.restyled:
+        titles = ["As it is", *(f"Copy {number}" for number in range(1, len(files)))]
+        nothing = Detections.empty(facts.classes)
+        try:
+            drawn = [draw(read_image(file), nothing, facts.classes, with_scores=False) for file in files]
+        except DataError:
+            continue
+        alts = [f"{files[0].name}, {title.lower()}" for title in titles]
+        panels = [
+            Panel(title, _data_uri(picture), alt, "", *picture.size)
+            for title, picture, alt in zip(titles, drawn, alts, strict=True)
+        ]
+        rows.append(PictureRow(files[0].name, "", tuple(panels)))
+    return rows
+
+
 def _candidates(facts: ReportFacts) -> list[tuple[int, str]]:
     """Return position and key of the test images that can be shown."""
     table = facts.truth

@@ -18,7 +18,7 @@ from da_kd.events import Job, Progress
 from da_kd.stages.report import ReportFacts, charts, words, write_report
 from da_kd.stages.report.facts import in_order, name_of
 from da_kd.stages.report.page import render
-from da_kd.stages.report.pictures import PALETTE, colours, draw, draw_rows
+from da_kd.stages.report.pictures import PALETTE, colours, draw, draw_restyled, draw_rows
 
 EVIL = "</script><script>alert(1)</script>"
 CLASSES = ("cell", EVIL, "$x^2$ <b>bold</b>")
@@ -376,3 +376,17 @@ def test_the_labels_rightness_is_told_only_where_there_is_truth(facts):
     checked = render(facts, Job())
     assert "How right they are" in checked
     assert "How right they are" not in render(dataclasses.replace(facts, label_truth=None), Job())
+
+
+def test_restyled_images_stand_beside_their_originals_and_files_that_are_gone_are_left_out(facts):
+    root = facts.test_root
+    files = [tuple(root / f"<i>{number}.png" for number in numbers) for numbers in ((0, 1, 2), (3, 4, 5))]
+    shown = dataclasses.replace(facts, restyled=files)
+    page = render(shown, Job())
+    assert page.count('<section id="restyled">') == 1
+    assert [[panel.title for panel in row.panels] for row in draw_restyled(shown)] == [
+        ["As it is", "Copy 1", "Copy 2"]
+    ] * 2
+    files[1][2].unlink()
+    assert len(draw_restyled(shown)) == 1
+    assert 'id="restyled"' not in render(facts, Job())
