@@ -31,6 +31,8 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("data", recipe.Data),
     ("data.source, data.target, data.target_labelled, data.test", recipe.Images),
     ("data.*.holdout", recipe.Holdout),
+    ("data.*.corrupt", recipe.Corrupt),
+    ("restyle", recipe.Restyle),
     ("teachers (a list)", recipe.Teacher),
     ("teachers.*.architecture, student", recipe.Architecture),
     ("teach, and every schedule", recipe.Schedule),
