@@ -3,7 +3,7 @@
 images.py       a file becomes pixels, or a reason why not       scan.py     the same for many files, remembered
 load.py         a section of the recipe becomes an ImageSet      imageset.py holdout, fraction, overlap, fingerprint
 yolo.py coco.py voc.py folder.py video.py                        one format each
-joining.py      several sets become one
+joining.py      several sets become one                          colours.py  an image in the colours of another
 export.py       detections become COCO JSON or a YOLO data set   predictions.py  stored predictions are read back
 classes.py problems.py files.py source.py                        what the above share
 """
