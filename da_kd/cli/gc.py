@@ -1,15 +1,16 @@
 """``da-kd gc``: outputs in the store that no run refers to any more, listed, and removed when asked.
 
-A run refers to the steps in its ``run.json`` and to the rendered sets that its recipe asks for. Frames of videos
-and the scan cache are left alone.
+A run refers to the steps in its ``run.json``, to the rendered sets that its recipe asks for, and to every set of
+damaged copies of the kinds that it asks for. Frames of videos and the scan cache are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,7 @@ from da_kd.errors import Busy, DaKdError
 
 if TYPE_CHECKING:
     from da_kd.pipeline import Run
+    from da_kd.recipe import Recipe
 
 _CACHES = ("frames",)  # folders of the store that are no stage's
 _LATEST = 1 << 20  # bytes at the end of a run's events that are looked at
@@ -71,6 +73,7 @@ class _Needed:
 
     def __init__(self) -> None:
         self.prints: set[str] = set()
+        self.damaged: list[Mapping[str, Any]] = []
         self.notes: list[str] = []
         self.all_data = False
 
@@ -79,9 +82,17 @@ class _Needed:
         from da_kd.store import holder
 
         name = folder.name.removesuffix(".partial")
-        if name in self.prints or (self.all_data and folder.parent.name == "data"):
+        if name in self.prints or (folder.parent.name == "data" and (self.all_data or self._is_damaged(folder))):
             return True
         return holder(folder.with_name(f"{name}.lock")) is not None  # somebody is making it right now
+
+    def _is_damaged(self, folder: Path) -> bool:
+        """Return whether copies are damaged as a run asks for; of which images is known only once these are read."""
+        try:
+            parts = json.loads((folder / "output.json").read_text(encoding="utf-8"))["parts"]
+        except (OSError, ValueError, KeyError):
+            return False
+        return any(wanted.items() <= parts.items() for wanted in self.damaged)
 
 
 def _needed(workspace: Path, strict: bool) -> _Needed:
@@ -100,26 +111,29 @@ def _needed(workspace: Path, strict: bool) -> _Needed:
             raise Busy(f"Run '{run.name}' is only just beginning; try again in a moment.")
         needed.prints.update(str(record["fingerprint"]) for record in run.state().steps.values())
         try:
-            needed.prints.update(_rendered(run))
+            _add_data(run.recipe(), needed)
         except DaKdError as error:
             needed.all_data = True
-            needed.notes.append(f"The recipe of run '{run.name}' cannot be read, so every rendered set stays. {error}")
+            needed.notes.append(
+                f"The recipe of run '{run.name}' cannot be read, so every set that was drawn stays. {error}"
+            )
     return needed
 
 
-def _rendered(run: Run) -> Iterable[str]:
-    """Return the fingerprints of the sets that a run's recipe has drawn."""
-    from da_kd.pipeline import drawn_output
+def _add_data(recipe: Recipe, needed: _Needed) -> None:
+    """Add the sets that a recipe has drawn."""
+    from da_kd.pipeline import corrupt_parts, drawn_output
 
-    recipe = run.recipe()
-    sets = (recipe.data.source, recipe.data.target, recipe.data.target_labelled, recipe.data.test)
-    return [drawn_output(spec, recipe.seed).fingerprint for spec in sets if spec is not None and spec.render]
+    for name in type(recipe.data).model_fields:
+        spec = getattr(recipe.data, name)
+        if getattr(spec, "render", None):
+            needed.prints.add(drawn_output(spec, recipe.seed).fingerprint)
+        if getattr(spec, "corrupt", None):
+            needed.damaged.append(corrupt_parts(spec.corrupt))
 
 
 def _under_way(run: Run) -> bool:
     """Return whether the run's record is that of this sitting: it is written before the first stage says a word."""
-    import json
-
     began = run.state().started or 0.0
     for line in reversed(run.last_lines(_LATEST)):
         try:

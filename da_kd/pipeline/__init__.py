@@ -2,7 +2,7 @@
 
 from da_kd.pipeline.audit import audit_run
 from da_kd.pipeline.exports import Exported, export_run
-from da_kd.pipeline.inputs import Inputs, drawn_output, load_inputs
+from da_kd.pipeline.inputs import Inputs, corrupt_parts, drawn_output, load_inputs
 from da_kd.pipeline.plan import PlannedStep, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
 from da_kd.pipeline.run import resume, run
@@ -21,6 +21,7 @@ __all__ = [
     "StepOutcome",
     "audit_run",
     "build_steps",
+    "corrupt_parts",
     "drawn_output",
     "export_run",
     "first",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from da_kd.data import ImageSet, ScanCache, load_images, overlap
+from da_kd.data.corrupt import corrupted_set, write_corrupted
 from da_kd.demo import render_set
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.recipe import Images, Recipe, Teacher
+from da_kd.hashing import hash_json
+from da_kd.recipe import Corrupt, Images, Recipe, Teacher
 from da_kd.stages.predict import refuse_unreadable
 from da_kd.store import Output, Store
 
@@ -71,6 +74,8 @@ def load_inputs(recipe: Recipe, store: Store, job: Job) -> Inputs:
                 job=job,
                 name=f"data.{name}",
             )
+            if spec.corrupt is not None:
+                sets[name] = _corrupted(sets[name], spec.corrupt, store, cache, job)
     if "target" in sets:
         refuse_unreadable(sets["target"].table, recipe.predict)
     _require_taught(recipe, sets)
@@ -128,6 +133,20 @@ def drawn_output(spec: Images, seed: int) -> Output:
     count = spec.count or 0
     parts = {"render": spec.render, "split": spec.split[0], "count": count, "seed": seed}
     return Output("data", parts, units=count)
+
+
+def _corrupted(images: ImageSet, corrupt: Corrupt, store: Store, cache: ScanCache, job: Job) -> ImageSet:
+    """Return damaged copies of a set, drawing them on first use."""
+    table = images.table
+    parts = {**corrupt_parts(corrupt), "images": hash_json([table.key, table.sha])}
+    output = Output("data", parts, units=len(table))
+    folder = store.make(output, lambda out, work: write_corrupted(images, corrupt, out, work), job)
+    return corrupted_set(images, corrupt, folder, cache, job)
+
+
+def corrupt_parts(corrupt: Corrupt) -> dict[str, Any]:
+    """Return what decides how images are damaged, beside the images."""
+    return {"corrupt": corrupt.by, "strength": corrupt.strength, "seed": corrupt.seed}
 
 
 def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:

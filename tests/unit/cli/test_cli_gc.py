@@ -1,7 +1,8 @@
 import pytest
+import yaml
 
 from da_kd.events import Job, StageDone
-from da_kd.pipeline import Run, RunState, drawn_output
+from da_kd.pipeline import Run, RunState, corrupt_parts, drawn_output
 from da_kd.recipe import load_recipe
 from da_kd.store import Store, hold
 
@@ -78,3 +79,19 @@ def test_rendered_sets_stay_where_a_recipe_cannot_be_read(da_kd, workspace):
     (workspace / "small" / "recipe.yaml").write_text("nonsense: 1")
     assert da_kd("gc", "--delete").exit_code == 0
     assert sum(name.startswith("data/") for name in outputs(workspace)) == 3
+
+
+def test_what_a_recipe_has_drawn_stays_in_any_part_of_its_data(da_kd, workspace, made):
+    damaged = {"by": "noise", "strength": 3}
+    recipe = yaml.safe_load((workspace / "small" / "recipe.yaml").read_text())
+    recipe["data"]["source_val"] = {"render": "lab_a", "split": "val", "count": 2}
+    recipe["data"]["target"]["corrupt"] = damaged
+    (workspace / "small" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    loaded = Run(workspace / "small").recipe()
+    stays = [made("data", **drawn_output(loaded.data.source_val, loaded.seed).parts)]
+    stays.append(made("data", **corrupt_parts(loaded.data.target.corrupt), images="of this target"))
+    goes = made("data", corrupt="noise", strength=2, seed=0, images="of this target")
+    assert da_kd("gc", "--delete").exit_code == 0
+    left = outputs(workspace)
+    assert {f"data/{output.fingerprint}" for output in stays} <= left
+    assert f"data/{goes.fingerprint}" not in left
