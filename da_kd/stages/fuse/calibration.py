@@ -7,7 +7,7 @@ It never changes the order of one teacher's boxes of one class. Pure numbers; kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,14 @@ class Calibration:
             for position, (name, line) in enumerate(zip(vocabulary, self.lines, strict=True))
         }
         return {"classes": classes, "error_before": self.error[0], "error_after": self.error[1]}
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any], vocabulary: Vocabulary) -> Calibration:
+        """Return the calibration that :meth:`as_json` told of."""
+        parts = [tree["classes"][name] for name in vocabulary]
+        origin, boxes, right = (tuple(part[key] for part in parts) for key in ("fitted_on", "boxes", "right"))
+        lines = tuple(Line(part["a"], part["b"]) if part["fitted_on"] != "none" else None for part in parts)
+        return cls(lines, origin, boxes, right, (tree["error_before"], tree["error_after"]))
 
 
 def calibrated(judged: Judged) -> Calibration:

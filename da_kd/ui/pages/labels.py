@@ -11,6 +11,7 @@ import numpy as np
 from da_kd.detections import DetectionTable, State
 from da_kd.errors import InputError
 from da_kd.pipeline import Run
+from da_kd.stages.fuse.guard import Verdict
 from da_kd.stages.report import words
 from da_kd.stages.report.figures import as_plotly
 from da_kd.stages.report.pictures import colours
@@ -18,7 +19,7 @@ from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, number, one_of
 from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
 from da_kd.ui.queries import drawing, labels
-from da_kd.ui.queries.labels import Merging
+from da_kd.ui.queries.labels import Merging, Preview
 from da_kd.ui.queries.runs import outputs, shown_of
 from da_kd.ui.queries.sets import inputs_of, recipe_of
 
@@ -78,7 +79,7 @@ class _Page:
                 self.method = gr.Dropdown(list(_METHODS), value="wbf", label="Merging of boxes", elem_id="method")
                 self.iou = gr.Slider(0.1, 0.95, 0.55, step=0.05, label="One object from (IoU, 0 to 1)", elem_id="iou")
             with gr.Column(scale=2, min_width=380):
-                self.plot = gr.Plot(label="Boxes by score (whole target set)", elem_id="histogram")
+                self.plot = gr.Plot(label="Boxes by score (0 to 1)", elem_id="histogram")
                 self.counts = gr.HTML(elem_id="label-counts")
 
     def _lay_out_preview(self) -> None:
@@ -91,10 +92,10 @@ class _Page:
 
     def wire(self, tab: gr.Tab) -> None:
         """Say what happens when."""
-        drawn = [self.plot, self.counts, self.pictures, self.line]
+        drawn = [self.plot, self.counts, self.pictures, self.guard, self.line]
         sliders = [self.keep, self.drop]
         chosen = [self.label, *sliders, self.method, self.iou, self.cuts, self.page]
-        told = [self.head, self.body, self.key, self.teachers, self.guard, self.truth]
+        told = [self.head, self.body, self.key, self.teachers, self.truth]
         self.frame.fills(tab, KEY, self.problem, self.fill, [*told, *chosen, *drawn], self._version)
         moved = guarded(self.moved, self.problem)
         for control in (*sliders, self.method, self.iou):
@@ -137,7 +138,6 @@ class _Page:
             self.key: markup.legend(colours(recipe.classes)),
             self.cuts: {label: list(pair) for label, pair in cuts.items()},
             self.teachers: _teachers(table),
-            self.guard: _guard(labels.verdict(run)),
             self.truth: _truth(run),
             self.page: 0,
             **self._draw(asked),
@@ -156,17 +156,18 @@ class _Page:
     def other_class(self, *given: Any) -> Update:
         """Show the thresholds and scores of another class."""
         now = self._read(*given)
-        whole = labels.restate(labels.fused(now.run), labels.with_cuts(recipe_of(now.run).fuse, now.cuts))
+        shown = labels.preview(now.run, now.cuts, now.merging)
         keep, drop = now.cuts[now.label]
-        chart = labels.histogram(whole, now.label, now.cuts)
+        chart = labels.histogram(shown.table, now.label, now.cuts)
         return {self.keep: keep, self.drop: drop, self.plot: as_plotly(chart)}
 
     def turn(self, step: int, *given: Any) -> Update:
         """Show the images before or after these."""
         now = self._read(*given)
-        last = (len(labels.fused(now.run)) - 1) // _PICTURES
+        shown = labels.preview(now.run, now.cuts, now.merging)
+        last = max(0, (int(shown.table.ok.sum()) - 1) // _PICTURES)
         now = now._replace(page=max(0, min(now.page + step, last)))
-        return {self.page: now.page, self.pictures: _pictures(now)}
+        return {self.page: now.page, self.pictures: _pictures(now, shown)}
 
     def begin(self, name: Any) -> Update:
         """Run everything up to the labels."""
@@ -198,13 +199,14 @@ class _Page:
         return ["run", recipe, "--run", settings.called(now.run.name), *changed, "--until", "fuse"]
 
     def _draw(self, now: _Asked) -> Update:
-        whole = labels.restate(labels.fused(now.run), labels.with_cuts(recipe_of(now.run).fuse, now.cuts))
+        shown = labels.preview(now.run, now.cuts, now.merging)
         lines = markup.command(self._making(now.run), "Make the labels")
         lines += markup.command(self._applying(now), "Use these thresholds")
         return {
-            self.plot: as_plotly(labels.histogram(whole, now.label, now.cuts)),
-            self.counts: _counts(whole),
-            self.pictures: _pictures(now),
+            self.plot: as_plotly(labels.histogram(shown.table, now.label, now.cuts)),
+            self.counts: _counts(shown),
+            self.pictures: _pictures(now, shown),
+            self.guard: _guard(shown.verdict),
             self.line: lines,
         }
 
@@ -243,20 +245,20 @@ def _head(table: DetectionTable) -> str:
     return markup.tiles(tiles)
 
 
-def _counts(table: DetectionTable) -> str:
-    rows = [[escape(name), *(words.count(value) for value in values)] for name, *values in labels.counts(table)]
-    return markup.table(["Class", "Kept (boxes)", "Uncertain (boxes)", "Dropped (boxes)"], rows, numbers=(1, 2, 3))
+def _counts(shown: Preview) -> str:
+    rows = [[escape(name), *(words.count(value) for value in values)] for name, *values in labels.counts(shown.table)]
+    heads = ["Class", "Kept (boxes)", "Uncertain (boxes)", "Dropped (boxes)"]
+    some = f"Of {words.count(len(shown.rows))} of {words.count(shown.of)} target images, evenly spread over the set."
+    return markup.table(heads, rows, numbers=(1, 2, 3), caption=some if len(shown.rows) < shown.of else "")
 
 
-def _pictures(now: _Asked) -> str:
+def _pictures(now: _Asked, shown: Preview) -> str:
     """Return the images of a page with their boxes as these settings would make them."""
     target, classes = inputs_of(now.run).get("target"), recipe_of(now.run).classes
-    good = np.flatnonzero(labels.fused(now.run).ok)
-    chosen = good[now.page * _PICTURES :][:_PICTURES].tolist()
-    shown = labels.preview(now.run, chosen, now.cuts, now.merging)
+    table, good = shown.table, np.flatnonzero(shown.table.ok)
     return markup.pictures(
-        drawing.labelled(target.path(index), shown.at(row), shown.at(row, (State.UNCERTAIN,)), classes)
-        for row, index in enumerate(chosen)
+        drawing.labelled(target.path(int(shown.rows[row])), table.at(row), table.at(row, (State.UNCERTAIN,)), classes)
+        for row in good[now.page * _PICTURES :][:_PICTURES].tolist()
     )
 
 
@@ -270,27 +272,19 @@ def _teachers(table: DetectionTable) -> str:
     return title + markup.table(heads, rows, numbers=(1, 2, 3))
 
 
-def _guard(found: Any) -> str:
-    title = markup.section(
-        "The guard", "Do the labels look like what the same teachers say at home? No target label is used."
-    )
-    if not found:
-        return title + markup.note("The guard did not look at these labels (recipe key fuse.guard.mode).")
-    broken = found.get("verdict") == "broken"
-    told = "; ".join(map(str, found.get("reasons", [])))
-    line = (
-        markup.error(f"These labels look broken: {told}.") if broken else markup.fine("The set as a whole looks fine.")
-    )
+def _guard(found: Verdict | None) -> str:
+    how = "Do the labels look like what the same teachers say at home? No target label is used."
+    title = markup.section("The guard", how)
+    if found is None:
+        return title + markup.note("The guard does not look at these labels (recipe key fuse.guard.mode).")
+    broken = found.verdict == "broken"
+    line = markup.error(f"These labels look broken: {'; '.join(found.reasons)}.") if broken else ""
+    line = line or markup.fine("The set as a whole looks fine.")
     rows = []
-    for item in found.get("classes", []):
-        rate = item.get("rate") or {}
-        ends = [
-            f"{value:.1f}" if value is not None else words.UNDEFINED
-            for value in (rate.get("source"), rate.get("target"))
-        ]
-        rows.append(
-            [escape(str(item["name"])), escape(str(item["verdict"])), *ends, escape(str(item.get("reason", "")))]
-        )
+    for item in found.classes:
+        ends = [words.UNDEFINED if end is None else f"{end:.1f}" for end in (item.rate.source, item.rate.target)]
+        fate = f"{item.verdict}, not trained on" if item.name in found.demoted else item.verdict
+        rows.append([escape(item.name), escape(fate), *ends, escape(item.reason)])
     heads = ["Class", "Verdict", "Kept boxes an image, at home", "on the target", "Why"]
     return title + line + markup.table(heads, rows, numbers=(2, 3))
 

@@ -5,7 +5,6 @@ What is true of the target may be told here; nothing is decided by it.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +12,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from da_kd.detections import Detections, DetectionTable, State
+from da_kd.data import spread
+from da_kd.detections import DetectionTable, State
 from da_kd.errors import InputError
 from da_kd.events import Job
 from da_kd.pipeline import Run
-from da_kd.recipe import Fuse, Recipe
+from da_kd.pipeline.steps.labels import SAMPLE
+from da_kd.pipeline.steps.rounds import rounds_of
+from da_kd.recipe import Fuse, Teacher
 from da_kd.stages import fuse
+from da_kd.stages.fuse.calibration import Calibration
 from da_kd.stages.fuse.classes import class_map
+from da_kd.stages.fuse.guard import Home, Verdict, demote, judge
+from da_kd.stages.fuse.merged import Fused, labels_of, merge_all
+from da_kd.stages.fuse.sample import Sample
+from da_kd.stages.fuse.thresholds import fixed
 from da_kd.stages.report import ReportFacts, charts
 from da_kd.stages.report.charts import Figure
 from da_kd.stages.report.label_quality import check_labels
 from da_kd.ui.queries.runs import outputs
-from da_kd.ui.queries.sets import inputs_of, recipe_of, table_at, teachers_said
+from da_kd.ui.queries.sets import inputs_of, memory, predictions_at, recipe_of, table_at
 
 Cuts = Mapping[str, tuple[float, float]]
 SHOWN = (State.KEPT, State.UNCERTAIN)
+_MOST = 60_000  # boxes of all teachers that a preview merges; more would take longer than a moment
+_FEWEST = 100  # images, however many boxes they have
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,14 @@ def fused(run: Run) -> DetectionTable:
     Raises:
         InputError: they are not made yet.
     """
+    return table_at(_place(run) / "labels.parquet")
+
+
+def _place(run: Run) -> Path:
     place = outputs(run).get("fuse")
     if place is None:
         raise InputError("This run has no pseudo labels yet. Press 'Make the labels' to run teach, predict and fuse.")
-    return table_at(place / "labels.parquet")
+    return place
 
 
 def cuts_of(run: Run) -> dict[str, tuple[float, float]]:
@@ -86,31 +100,89 @@ def with_cuts(config: Fuse, cuts: Cuts, merging: Merging | None = None) -> Fuse:
     return config.model_copy(update=update)
 
 
-def restate(table: DetectionTable, config: Fuse) -> DetectionTable:
-    """Return labels with the states that other thresholds give their boxes."""
-    boxes = Detections(table.vocabulary, table.xyxy, table.score, table.label)
-    state = np.asarray(fuse.states(boxes, config), np.int8)
-    return dataclasses.replace(table, state=np.where(table.protected, table.state, state))
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """The pseudo labels that other settings would make.
+
+    Attributes:
+        table: of the target images, or of as many as can be merged while a person waits.
+        rows: where these images stand in the target set.
+        of: how many images the target set has.
+        verdict: what the guard would say of them, None where it is off.
+    """
+
+    table: DetectionTable
+    rows: npt.NDArray[np.int64]
+    of: int
+    verdict: Verdict | None
 
 
-def preview(run: Run, images: Sequence[int], cuts: Cuts, merging: Merging) -> DetectionTable:
-    """Return the pseudo labels of a few images as these settings would make them.
+def preview(run: Run, cuts: Cuts, merging: Merging) -> Preview:
+    """Return the labels as *fuse* would make them, by its own functions: merging, thresholds, lonely boxes, guard.
 
-    Where only thresholds differ, the run's own boxes get other states; else the teachers' boxes are merged anew.
+    Merged boxes are remembered, so that a moved threshold merges nothing. Of a large set images that are evenly spread
+    over it stand for all.
 
     Raises:
+        InputError: thresholds cross, or the predictions are gone.
         DataError: the teachers' predictions do not fit together.
     """
-    recipe = recipe_of(run)
+    recipe, place, of = recipe_of(run), _place(run), len(fused(run))
     config = with_cuts(recipe.fuse, cuts, merging)
-    if merging == merging_of(run):
-        return restate(fused(run).take(images), config)
-    return _merged(recipe, {name: table.take(images) for name, table in teachers_said(run).items()}, config)
+    used = fixed(config, recipe.classes)
+    rows, merged = memory.get(("merged", place, merging), lambda: _merged(run, config))
+    table, home, verdict = labels_of(merged, used, config), None, None
+    if config.guard.mode != "off":
+        known = memory.get(("home", place, merging), lambda: _home(run, config))
+        home = Home(known[0], labels_of(known[1], used, config)) if known else None
+        verdict = judge(table, home, config.guard)
+        if config.guard.demote:
+            table, verdict = demote(table, verdict)
+    return Preview(table, rows, of, verdict)
 
 
-def _merged(recipe: Recipe, said: Mapping[str, DetectionTable], config: Fuse) -> DetectionTable:
-    maps = {t.name: class_map(t.name, said[t.name].vocabulary, recipe.classes, t.classes) for t in recipe.teachers}
-    return fuse.fuse(recipe.teachers, said, maps, config, recipe.classes, Job())
+def _merged(run: Run, config: Fuse) -> tuple[npt.NDArray[np.int64], Fused]:
+    """Return which of the target images stand for all, and what the teachers together say of them."""
+    done, voices = outputs(run), _voices(run)
+    gone = [one.name for one in voices if f"predict:{one.name}" not in done]
+    if gone:
+        raise InputError(
+            f"The predictions of teacher '{gone[0]}' are not there (any more). Press 'Make the labels'; thresholds can "
+            "be tried then."
+        )
+    said = {one.name: predictions_at(done[f"predict:{one.name}"]) for one in voices}
+    images, boxes = len(said[voices[0].name]), sum(len(table.score) for table in said.values())
+    count = min(images, max(_FEWEST, images * _MOST // max(boxes, 1)))
+    rows = np.linspace(0, images - 1, count).astype(np.int64)
+    some = {name: table.take(rows.tolist()) for name, table in said.items()}
+    return rows, _merge(run, voices, some, config)
+
+
+def _home(run: Run, config: Fuse) -> tuple[Sample, Fused] | None:
+    """Return labelled source images and what the teachers together say of them, None where none was asked."""
+    recipe, done = recipe_of(run), outputs(run)
+    name = "source" if recipe.data.source_val is None else "source_val"
+    voices = [one for one in _voices(run) if f"predict:{one.name}:{name}" in done]
+    images = inputs_of(run).sets.get(name)
+    if not voices or images is None:
+        return None
+    said = {one.name: predictions_at(done[f"predict:{one.name}:{name}"]) for one in voices}
+    sample = Sample(name, spread(images, SAMPLE).table, said, held_out=name != "source")
+    return sample, _merge(run, voices, said, config)
+
+
+def _voices(run: Run) -> tuple[Teacher, ...]:
+    """Return who labels the target in the last round."""
+    return rounds_of(recipe_of(run))[-1].voices
+
+
+def _merge(run: Run, voices: Sequence[Teacher], said: Mapping[str, DetectionTable], config: Fuse) -> Fused:
+    """Merge what was said, scores calibrated as the run calibrated them."""
+    classes = recipe_of(run).classes
+    maps = {one.name: class_map(one.name, said[one.name].vocabulary, classes, one.classes) for one in voices}
+    told = _json(_place(run) / "calibration.json").get("teachers", {})
+    curves = {name: Calibration.from_json(tree, classes) for name, tree in told.items()}
+    return merge_all(voices, said, maps, config, classes, Job(), curves)
 
 
 def histogram(table: DetectionTable, name: str, cuts: Cuts) -> Figure | None:
@@ -154,12 +226,6 @@ def quality(run: Run, table: DetectionTable) -> tuple[int, dict[str, list[tuple[
         for name, qualities in checked.by_class.items()
     }
     return checked.images, found
-
-
-def verdict(run: Run) -> Mapping[str, Any]:
-    """Return what the guard thinks of the labels, empty where it did not look."""
-    place = outputs(run).get("fuse")
-    return _json(place / "guard.json") if place else {}
 
 
 def changes(run: Run, cuts: Cuts, merging: Merging) -> list[str]:

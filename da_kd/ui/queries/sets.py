@@ -97,5 +97,11 @@ def teachers_said(run: Run) -> Mapping[str, DetectionTable]:
     for teacher in recipe_of(run).teachers:
         place = done.get(f"predict:{teacher.name}")
         if place is not None:
-            found[teacher.name] = memory.get(("said", place), partial(predict.read_predictions, place))
+            found[teacher.name] = predictions_at(place)
+    return found
+
+
+def predictions_at(place: Path) -> DetectionTable:
+    """Return what a teacher said of images, as *predict* stored it."""
+    found: DetectionTable = memory.get(("said", place), partial(predict.read_predictions, place))
     return found

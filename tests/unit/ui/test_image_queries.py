@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from da_kd.detections import State
 from da_kd.errors import InputError
 from da_kd.ui.queries import comparing, drawing, labels, own
 from da_kd.ui.queries.comparing import EVERY_CLASS, Pair, View
@@ -26,29 +25,6 @@ def labelled(run, finished, boxes, table):
 def test_a_run_without_labels_says_what_to_do(run):
     with pytest.raises(InputError, match="Make the labels"):
         labels.fused(run)
-
-
-def test_a_moved_threshold_moves_states_and_nothing_else(labelled):
-    merging = labels.merging_of(labelled)
-    before = labels.fused(labelled)
-    after = labels.preview(labelled, [0, 1], {"cat": (0.2, 0.1), "dog": (0.04, 0.01)}, merging)
-    assert after.state.tolist() == [State.KEPT] * 3
-    assert np.array_equal(after.xyxy, before.xyxy) and np.array_equal(after.score, before.score)
-    later = labels.preview(labelled, [0, 1], {"cat": (0.5, 0.31), "dog": (0.5, 0.1)}, merging)
-    assert later.state.tolist() == [State.KEPT, State.DROPPED, State.DROPPED]
-
-
-def test_what_a_person_decided_stays(labelled):
-    import dataclasses
-
-    table = dataclasses.replace(labels.fused(labelled), protected=np.array([True, False, False]))
-    config = labels.with_cuts(labelled.recipe().fuse, {"cat": (1.0, 0.95), "dog": (1.0, 0.95)})
-    assert labels.restate(table, config).state.tolist() == [State.KEPT, State.DROPPED, State.DROPPED]
-
-
-def test_thresholds_that_cross_are_refused(labelled):
-    with pytest.raises(InputError, match="lie under"):
-        labels.preview(labelled, [0], {"cat": (0.2, 0.3), "dog": (0.5, 0.1)}, labels.merging_of(labelled))
 
 
 def test_changes_are_what_the_command_line_takes(labelled):
