@@ -30,8 +30,8 @@ class Row(Section):
 
     Attributes:
         name: what the row is called.
-        model: the row of the recipe's own ladder that is scored: ``source_only``, ``teacher:<name>``, ``student``,
-            ``finetuned`` or ``oracle``.
+        model: the row of the recipe's own ladder that is scored: ``source_only``, ``warm_start``, ``teacher:<name>``,
+            ``student``, ``finetuned`` or ``oracle``.
         set: changes of the recipe.
         develop: further changes where the row is scored on the development images.
         final: likewise, on the test images.
@@ -46,7 +46,7 @@ class Row(Section):
     """
 
     name: Name
-    model: Annotated[str, Field(pattern=r"^(source_only|student|finetuned|oracle|teacher:[A-Za-z0-9_.-]+)$")]
+    model: Annotated[str, Field(pattern=r"^(source_only|warm_start|student|finetuned|oracle|teacher:[A-Za-z0-9_.-]+)$")]
     set: Changes = Field(default_factory=dict)
     develop: Changes = Field(default_factory=dict)
     final: Changes = Field(default_factory=dict)

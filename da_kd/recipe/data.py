@@ -123,8 +123,8 @@ class Restyle(Section):
     """Labelled source images are shown in the colours of target images, too.
 
     Whatever learns from the source on its way to the target sees these copies beside their originals: teachers that are
-    trained, source weights that a student starts from (``distill.init: source``), and source images in a mix. The row
-    ``source_only`` does not, nor does a teacher's measurement at home.
+    trained, source weights that a student starts from (``distill.init: source``, scored as the row ``warm_start``), and
+    source images in a mix. The row ``source_only`` does not, nor does a teacher's measurement at home.
 
     Attributes:
         copies: how many copies of every source image, each in the colours of another target image.

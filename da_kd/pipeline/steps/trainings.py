@@ -21,9 +21,9 @@ from da_kd.pipeline.steps.keys import (
     training_units,
 )
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
-from da_kd.pipeline.steps.restyling import RESTYLED, copies_of, seen_parts, seen_source
+from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round
-from da_kd.recipe import Distill, Schedule
+from da_kd.recipe import Distill, Recipe, Schedule
 from da_kd.stages import distill, finetune, fuse
 from da_kd.teachers.device import resolve_device
 from da_kd.training import Extra, Refresh, Signals, TrainingTask, adapt_batch_norm, train
@@ -121,10 +121,15 @@ def add_warm_start(builder: Builder) -> None:
     config = builder.recipe.distill
     if config is None or config.init != "source":
         return
-    if RESTYLED in builder.steps:
+    if starts_restyled(builder.recipe):
         add_baseline(builder, WARM, "distill", config, "distill", "source", restyled=True)
     else:
         add_source_only(builder, "distill")
+
+
+def starts_restyled(recipe: Recipe) -> bool:
+    """Return whether students start from weights that have seen the source in the target's colours."""
+    return recipe.restyle is not None and recipe.distill is not None and recipe.distill.init == "source"
 
 
 def add_adapted_start(builder: Builder) -> None:

@@ -12,6 +12,7 @@ from da_kd.detections import DetectionTable
 TEACHER = "teacher:"
 EARLIER = "student@"  # the students of rounds before the last
 _NAMES = {"source_only": "Source-only", "student": "Student", "finetuned": "Fine-tuned", "oracle": "Oracle"}
+RESTYLED = "warm_start"  # only where the source is restyled, so that no other run has to say that it is missing
 NOT_RUN = "not part of this run"
 
 
@@ -19,8 +20,8 @@ NOT_RUN = "not part of this run"
 class ReportFacts:
     """Everything the page shows; whatever a run does not have is None or empty, and the page says so.
 
-    Rows are named ``source_only``, ``teacher:<name>``, ``student@<round>`` (before the last), ``student``,
-    ``finetuned`` and ``oracle``.
+    Rows are named ``source_only``, ``warm_start`` (the source restyled), ``teacher:<name>``, ``student@<round>``
+    (before the last), ``student``, ``finetuned`` and ``oracle``.
 
     Attributes:
         title: the name of the run.
@@ -112,6 +113,8 @@ def in_order(rows: Mapping[str, Any] | set[str]) -> list[str]:
     fixed = list(_NAMES)
 
     def place(row: str) -> tuple[float, str]:
+        if row == RESTYLED:
+            return 0.3, ""
         if row.startswith(TEACHER):
             return 0.5, "" if isinstance(rows, Mapping) else row  # a mapping keeps its own order of teachers
         if row.startswith(EARLIER):
@@ -127,4 +130,4 @@ def name_of(row: str) -> str:
         return f"Teacher {row.removeprefix(TEACHER)}"
     if row.startswith(EARLIER):
         return f"Student, round {row.removeprefix(EARLIER)}"
-    return _NAMES.get(row, row)
+    return "Source, restyled" if row == RESTYLED else _NAMES.get(row, row)
