@@ -11,6 +11,7 @@ from typing import Any
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.pipeline.steps.builder import Builder
+from da_kd.pipeline.steps.keys import keys_of
 from da_kd.stages import teach
 
 RESTYLED = "restyle"  # the step that makes the copies
@@ -22,7 +23,7 @@ def add_restyle(builder: Builder) -> None:
     if config is None or source is None:
         return
     parts = {
-        "restyle.copies": config.copies,
+        **keys_of(config, "restyle"),
         "data.source": builder.hashes["source"],
         "data.target": builder.hashes["target"],
         "seed": builder.recipe.seed,

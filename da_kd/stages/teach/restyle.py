@@ -1,7 +1,8 @@
 """Shows the labelled source images in the colours of target images, so that a teacher has met the target's look.
 
 A copy keeps the boxes of its original; nothing of the target goes in but the colours of single images. Which image
-lends its colours depends on the seed, the original's content and the copy's number. Must not know who learns from them.
+lends its colours, and how a copy is stretched, depends on the seed, the original's content and the copy's number. Must
+not know who learns from them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from da_kd.data import ImageSet, ScanCache, joined, read_image, scan, spread
 from da_kd.data.colours import Colours, colours_of, recoloured
-from da_kd.detections import read_table, stack
+from da_kd.detections import DetectionTable, ImageRecord, read_table, stack
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.recipe import Restyle
@@ -33,11 +34,12 @@ R = TypeVar("R")
 
 
 class _Copy(NamedTuple):
-    """A copy to make: of which image, under which name, and whose colours it gets."""
+    """A copy to make: of which image, under which name, whose colours it gets, and its (width, height) in pixels."""
 
     original: int
     key: str
     lender: int
+    size: tuple[int, int]
 
 
 def restyle(source: ImageSet, target: ImageSet, config: Restyle, seed: int, out: Path, job: Job) -> None:
@@ -48,7 +50,7 @@ def restyle(source: ImageSet, target: ImageSet, config: Restyle, seed: int, out:
     Args:
         source: labelled images; those that cannot be read are left out.
         target: the images that lend their colours.
-        config: how many copies of each.
+        config: how many copies of each, and how far they are stretched.
         seed: what draws the lenders.
         out: the output folder.
         job: where progress goes.
@@ -59,7 +61,7 @@ def restyle(source: ImageSet, target: ImageSet, config: Restyle, seed: int, out:
     source, target = source.usable(), spread(target, _LENDERS)
     if not len(target):
         raise DataError("Expected target images to take colours from; none can be read. Check 'data.target'.")
-    copies = _copies(source, len(target), config.copies, seed)
+    copies = _copies(source, len(target), config, seed)
     lent = _in_threads(lambda index: colours_of(read_image(target.path(index))), range(len(target)), "colours", job)
     _in_threads(lambda copy: _write(source, copy, lent[copy.lender], out / _IMAGES), copies, "recolour", job)
     _keep_table(source, copies, out, job)
@@ -72,20 +74,22 @@ def with_restyled(source: ImageSet, out: Path) -> ImageSet:
     return joined([source.usable(), copies])
 
 
-def _copies(source: ImageSet, lenders: int, count: int, seed: int) -> list[_Copy]:
+def _copies(source: ImageSet, lenders: int, config: Restyle, seed: int) -> list[_Copy]:
     """Return the copies to make: first one of every image, then a second of every image, and so on.
 
     No target image lends its colours to two copies of one image while there are others.
     """
-    drawn = []
-    for sha in source.table.sha:
+    made: list[list[_Copy]] = [[] for _ in range(config.copies)]
+    for original, sha in enumerate(source.table.sha):
         chance = np.random.default_rng([seed, *bytes.fromhex(sha)])
-        drawn.append(np.concatenate([chance.permutation(lenders) for _ in range(-(-count // lenders))]))
-    return [
-        _Copy(original, f"{number}/{original:07d}.jpg", int(drawn[original][number]))
-        for number in range(count)
-        for original in range(len(source))
-    ]
+        drawn = np.concatenate([chance.permutation(lenders) for _ in range(-(-config.copies // lenders))])
+        wider = (1 + config.stretch) ** chance.uniform(-0.5, 0.5, config.copies)
+        for number in range(config.copies):
+            size = source.table.size[original] * [wider[number], 1 / wider[number]]
+            wide, high = np.rint(size).astype(int).clip(1).tolist()
+            key = f"{number}/{original:07d}.jpg"
+            made[number].append(_Copy(original, key, int(drawn[number]), (wide, high)))
+    return [copy for turn in made for copy in turn]
 
 
 def _in_threads(act: Callable[[T], R], items: Sequence[T], task: str, job: Job) -> list[R]:
@@ -108,19 +112,26 @@ def _write(source: ImageSet, copy: _Copy, colours: Colours, folder: Path) -> Non
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     made = Image.fromarray(recoloured(read_image(source.path(copy.original)), colours))
+    made = made.resize(copy.size, Image.Resampling.BICUBIC) if made.size != copy.size else made
     temporary = path.with_suffix(".tmp")
     made.save(temporary, "JPEG", quality=_QUALITY, subsampling=0)
     os.replace(temporary, path)
 
 
 def _keep_table(source: ImageSet, copies: list[_Copy], out: Path, job: Job) -> None:
-    """Write the table of the copies: the boxes of their originals under their own names and hashes."""
+    """Write the table of the copies: the boxes of their originals, stretched with them, under their own names."""
     records = scan(out / _IMAGES, [copy.key for copy in copies], ScanCache(None), job=job)
     turns = [records[start : start + len(source)] for start in range(0, len(records), len(source))]
-    tables = [
-        dataclasses.replace(
-            source.table, key=tuple(record.key for record in turn), sha=tuple(record.sha for record in turn)
-        )
-        for turn in turns
-    ]
-    stack(tables).write(out / _TABLE)
+    stack([_renamed(source.table, turn) for turn in turns]).write(out / _TABLE)
+
+
+def _renamed(table: DetectionTable, records: Sequence[ImageRecord]) -> DetectionTable:
+    size = np.array([(record.width, record.height) for record in records], np.int32)
+    by = (size / table.size)[table.image_index].astype(np.float32)
+    return dataclasses.replace(
+        table,
+        key=tuple(record.key for record in records),
+        sha=tuple(record.sha for record in records),
+        size=size,
+        xyxy=table.xyxy * np.hstack([by, by]),
+    )

@@ -32,16 +32,16 @@ def sets(tmp_path):
     return pictures(tmp_path / "home", 3, (90, 120, 150), 0), pictures(tmp_path / "away", 5, (190, 120, 90), 1)
 
 
-def made(sets, out, copies=2, seed=0, job=None):
+def made(sets, out, copies=2, seed=0, job=None, stretch=0.0):
     out.mkdir(exist_ok=True)
-    restyle(*sets, Restyle(copies=copies), seed, out, job or Job())
+    restyle(*sets, Restyle(copies=copies, stretch=stretch), seed, out, job or Job())
     return with_restyled(sets[0], out)
 
 
 def test_every_image_stays_and_has_copies_with_its_boxes(sets, tmp_path):
     source, seen = sets[0], made(sets, tmp_path / "out")
     assert len(seen) == 9
-    assert [sha for sha in seen.table.sha[:3]] == list(source.table.sha)
+    assert seen.table.sha[:3] == source.table.sha
     assert len(set(seen.table.sha)) == 9
     for copy in range(1, 3):
         for image in range(3):
@@ -92,3 +92,18 @@ def test_images_that_cannot_be_read_are_left_out_and_a_target_of_them_alone_is_r
     target = ImageSet(target.root, table_of(NAMES, scan(target.root, target.table.key, ScanCache(None)), {}))
     with pytest.raises(DataError, match="none can be read"):
         made((source, target), tmp_path / "none")
+
+
+def test_copies_are_stretched_with_their_boxes_and_no_further_than_asked(sets, tmp_path):
+    source, seen = sets[0], made(sets, tmp_path / "out", copies=20, stretch=0.5)
+    size = seen.table.size[3:]
+    assert [read_image(path).shape[1::-1] for path in seen.paths[3:]] == [tuple(row) for row in size.tolist()]
+    ratio = size[:, 0] / size[:, 1] / (60 / 40)
+    assert ratio.min() < 0.8  # both ways
+    assert ratio.max() > 1.25
+    assert ratio.min() > 1 / 1.5 - 0.03  # and half a pixel of rounding
+    assert ratio.max() < 1.5 + 0.03
+    assert np.abs(size.prod(axis=1) / 2400 - 1).max() < 0.03  # as large as before
+    for copy in range(1, 21):
+        own, other = source.table.at(2).xyxy, seen.table.at(3 * copy + 2).xyxy
+        assert np.allclose(own / [60, 40, 60, 40], other / np.tile(seen.table.size[3 * copy + 2], 2), atol=1e-6)
