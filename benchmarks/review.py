@@ -1,6 +1,7 @@
 """Opening a review: how long 10,000 images with 10 boxes take, and how much faster than object by object.
 
     python benchmarks/review.py [--quick] [--quiet] [--json FILE]
+    python benchmarks/review.py --choose IMAGES
 
 ``seconds_10k`` is what a person waits: from starting the program on an empty workspace until the FiftyOne App hands out
 the page of the data set (FiftyOne's import, the start of database and server, and decoding every image for the queue
@@ -8,7 +9,8 @@ included). ``ratio_naive`` compares putting the same table into FiftyOne, by da_
 (``fo.Detection``, ``add_samples``), in one process and in turns; a figure is the median of the turns. Both sides store
 the same figures of a box, and the snapshot. The object-by-object side gets fewer images (it costs the same an image).
 ``--quick`` opens 1,000 images and marks ``seconds_10k`` as extrapolated: the others take as long as these do for the
-import and the queue, both measured by themselves.
+import and the queue, both measured by themselves. ``--choose`` instead tells seconds and peak memory of choosing the
+10,000 images that come in first from a table of so many, without opening images.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ def main() -> int:
     asked = _arguments()
     if asked.open:
         return _open(asked.open, asked.images, asked.port)
+    if asked.choose:
+        return _choose(asked.choose)
     say = (lambda *_: None) if asked.quiet else print
     ours, naive = compare(1 if asked.quick else TURNS, 1000 if asked.quick else 2000)
     ratio = naive / ours
@@ -64,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="end within 50 seconds")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--choose", type=int, help="only choose 10,000 of so many images")
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--images", type=int, default=IMAGES, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
@@ -174,6 +179,26 @@ def queueing(images: int) -> float:
         _pictures(Path(place) / "folder", images)
         table = labels(images)
         return _timed(lambda: build_queue(table, image_hashes(ImageSet(Path(place), table), Job()))) / images
+
+
+def _choose(images: int) -> int:
+    """Tell what it costs to choose the first images of a large set; their hashes are random numbers here."""
+    import resource
+
+    from da_kd.stages.review.choice import Standing, choose
+    from da_kd.stages.review.queue import weigh
+
+    table, random = labels(images), np.random.default_rng(0)
+    hashes, none = random.integers(0, 2**64, images, np.uint64), np.zeros(images, bool)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin, spent = time.perf_counter(), time.process_time()
+    standing = Standing.of(table, [], none)
+    choice = choose(weigh(table), standing, IMAGES, lambda rows: hashes[rows])
+    seconds, spent = time.perf_counter() - begin, time.process_time() - spent
+    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"{len(choice.new):,} of {images:,} images are chosen in {seconds:.1f} s ({spent:.1f} s of a processor);")
+    print(f"{int(choice.compared.sum()):,} would be opened; {more:.0f} MB more than the table")
+    return 0
 
 
 def opening(images: int) -> float:

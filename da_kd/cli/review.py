@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,10 @@ def review(
         bool,
         typer.Option("--allow-remote", help="Allow another --address: the App has no login and serves any file."),
     ] = False,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", min=0, help="How many images may wait at once, 0 for all. Default: the recipe's."),
+    ] = None,
     write: Annotated[
         Path | None,
         typer.Option(
@@ -53,6 +58,8 @@ def review(
     with stoppable() as stopping:
         job = Job(PlainLines().take, stopping, "review")
         given = _given(place, run, job)
+        if images is not None:
+            given = dataclasses.replace(given, most=images or None)
         taken = place.recipe().review.mode == "human"
         if write is not None or take is not None:
             _elsewhere(given, place, write, take, job)

@@ -69,9 +69,13 @@ class Review(Section):
         accept: the rule of ``auto``.
         simulate: the reviewer of ``simulate``.
         audit: the images of ``human`` that measure.
+        images: how many images may wait in FiftyOne at once, null for all. Of a larger set the most doubtful come in,
+            near-duplicates once; audited images and those somebody decided on always do. Images that are done make
+            room for the next ones when the review is opened again. The others keep the labels they have.
     """
 
     mode: Literal["auto", "human", "skip", "simulate"] = "skip"
     accept: Accept = Accept()
     simulate: Simulate = Simulate()
     audit: Audit = Audit()
+    images: Annotated[int, Field(ge=1)] | None = 10_000

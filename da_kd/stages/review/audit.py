@@ -65,7 +65,9 @@ class Audited:
         return len(self.probability)
 
 
-def compare_with_truth(labels: DetectionTable, truth: DetectionTable, probability: Mapping[str, float]) -> Audited:
+def compare_with_truth(
+    labels: DetectionTable, truth: DetectionTable, probability: Mapping[str, float], population: int = 0
+) -> Audited:
     """Compare labels with the truth on the audited images; images are matched by content, classes by name.
 
     The best scores choose their object first, so what a higher threshold would leave takes nothing from the rest.
@@ -75,6 +77,7 @@ def compare_with_truth(labels: DetectionTable, truth: DetectionTable, probabilit
         labels: pseudo labels, or what a model says, of the whole set that was drawn from.
         truth: complete labels of the audited images at least.
         probability: by content hash, with what probability each audited image was drawn.
+        population: how many images these were drawn from, where the labels are of fewer.
 
     Raises:
         DataError: the vocabularies differ, or a probability is not above 0 and at most 1.
@@ -94,7 +97,8 @@ def compare_with_truth(labels: DetectionTable, truth: DetectionTable, probabilit
     np.add.at(objects, (part.image_index[use], part.label[use]), 1)
     chance = np.array([probability[labels.sha[ours]] for ours, _ in pairs], np.float64)
     image = np.repeat(np.arange(len(pairs)), counts)
-    return Audited(labels.vocabulary, max(int(labels.ok.sum()), len(pairs)), chance, objects, image, *joined)
+    population = max(population, int(labels.ok.sum()), len(pairs))
+    return Audited(labels.vocabulary, population, chance, objects, image, *joined)
 
 
 _COLUMNS: tuple[Any, ...] = (np.int32, np.float32, bool, bool)

@@ -25,11 +25,11 @@ from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.stages.review import layout
 from da_kd.stages.review.compare import Label, Reviewed
+from da_kd.stages.review.extent import Extent
 from da_kd.stages.review.guide import Guide
 from da_kd.stages.review.journal import Box, second_look
-from da_kd.stages.review.layout import LABELS, SNAPSHOT
+from da_kd.stages.review.layout import INFO, LABELS, SNAPSHOT
 
-INFO = "da_kd"
 TOUCHED = 1e-6  # of the image's side; a box that moved less was not moved by a person
 
 
@@ -55,6 +55,7 @@ def import_table(
     fingerprint: str,
     tag: bool = False,
     guide: Guide | None = None,
+    images: npt.NDArray[np.integer] | None = None,
 ) -> Any:
     """Return the persistent data set of this name and content, made anew unless it is there.
 
@@ -71,6 +72,7 @@ def import_table(
         fingerprint: of the content; the same one means the same data set.
         tag: put what a rule decided on the labels as tags, ``accepted`` and ``uncertain``.
         guide: what the queue says of images and boxes; by default, they stand in their own order.
+        images: positions of the images to show, which the guide is about; by default, all of them.
 
     Raises:
         DataError: FiftyOne does not take the table.
@@ -78,8 +80,9 @@ def import_table(
     root = root.resolve()
     found = find(fo, name, fingerprint)
     if found is not None:
-        _follow(found, root)
+        follow(found, root)
         return found
+    table = table if images is None else table.take(images)
     _sweep(fo, name)
     fresh = _free_name(fo, name)
     job.note(f"Review: {int(table.ok.sum())} images go into the data set '{fresh}'.")
@@ -88,7 +91,7 @@ def import_table(
         dataset = layout.create(fo, fresh, table)
         dataset.info = {INFO: {"importing": True}}
         dataset.save()
-        _fill(dataset, fo, layout.samples(table, guide, root, job, tag=tag))
+        fill(dataset, fo, layout.samples(table, guide, root, job, tag=tag))
         layout.furnish(fo, dataset, table, guide, tag=tag)
         # Only now is it finished: what a kill leaves before this line is swept away by the next import.
         dataset.info = {
@@ -170,13 +173,20 @@ def _label(item: Mapping[str, Any], given: Mapping[str, Any] | None, size: npt.N
     return Label(item["id"], Box(item["label"], (x1, y1, x2, y2), score), frozenset(item["tags"] or ()))
 
 
-def _follow(dataset: Any, root: Path) -> None:
-    """Let the image paths follow a data root that moved."""
+def follow(dataset: Any, root: Path) -> None:
+    """Let the image paths follow a data root (absolute) that moved."""
     info = dataset.info[INFO]
     if info["root"] != str(root):
         dataset.set_values("filepath", [str(root / key) for key in dataset.values("key")])
         dataset.info = {**dataset.info, INFO: {**info, "root": str(root)}}
         dataset.save()
+
+
+def tell(dataset: Any, extent: Extent) -> None:
+    """Write into the data set's info how many images of how many are in it."""
+    told = {"images": extent.images, "of": extent.of, "most": extent.most, "told": extent.words}
+    dataset.info = {**dataset.info, INFO: {**dataset.info[INFO], **told}}
+    dataset.save()
 
 
 def _sweep(fo: Any, name: str) -> None:
@@ -199,11 +209,14 @@ def _free_name(fo: Any, name: str) -> str:
     return fresh
 
 
-def _fill(dataset: Any, fo: Any, documents: Iterable[dict[str, Any]]) -> None:
-    """Put documents into a data set: FiftyOne writes the header of its own file layout, and we the samples."""
+def fill(dataset: Any, fo: Any, documents: Iterable[dict[str, Any]]) -> None:
+    """Put documents into a data set: FiftyOne writes the header of its own file layout, and we the samples.
+
+    What is in the data set already stays as it is.
+    """
     with tempfile.TemporaryDirectory(prefix="da_kd_review_") as temporary:
         folder = str(Path(temporary) / "layout")
-        dataset.export(folder, dataset_type=fo.types.FiftyOneDataset, export_media=False, progress=False)
+        dataset.select([]).export(folder, dataset_type=fo.types.FiftyOneDataset, export_media=False, progress=False)
         with (Path(folder) / "samples.json").open("w") as file:
             file.write('{"samples": [')
             for number, sample in enumerate(documents):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, table_of
-from da_kd.stages.review.layout import AGAIN, AUDIT, DONE, LABELS, SNAPSHOT, WORDS
+from da_kd.stages.review.layout import AGAIN, AUDIT, DONE, INFO, LABELS, SNAPSHOT, WORDS
 from da_kd.stages.review.reviewer import error_rate
 
 DECIDED = ("accepted", "rejected")
@@ -82,7 +82,10 @@ def next_open(view: Any, current: str | None) -> str | None:
 
 
 def progress(dataset: Any) -> dict[str, int]:
-    """Return how much is done: images, those of the audit, those shown again, and labels by what was decided."""
+    """Return how much is done: images, those of the audit, those shown again, and labels by what was decided.
+
+    ``of`` is how many images the set has, ``images`` how many of them are in the data set.
+    """
     looks = list(zip(*dataset.values(["audit", AGAIN, "tags"]), strict=True))
     twice = [DONE in words for _, again, words in looks if again]
     audited = [audit for audit, again, _ in looks if not again]
@@ -90,6 +93,7 @@ def progress(dataset: Any) -> dict[str, int]:
     tags = Counter(dataset.count_label_tags(LABELS))
     return {
         "images": len(done),
+        "of": int(dataset.info.get(INFO, {}).get("of", len(done))),
         "done": sum(done),
         "audit": sum(map(bool, audited)),
         "audit_done": sum(bool(a and d) for a, d in zip(audited, done, strict=True)),
@@ -100,11 +104,12 @@ def progress(dataset: Any) -> dict[str, int]:
     }
 
 
-def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict[str, float]]:
-    """Return what the images of the audit that are done say: pseudo labels, truth, and probabilities by content.
+def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict[str, float], int]:
+    """Return what the images of the audit that are done say: pseudo labels, truth, probabilities, and population.
 
-    The first of them is about every image of the data set, but has boxes of the audited ones alone. Only the first
-    images in the order of drawing count, up to the first that is not done: those are a sample as well. Their
+    The first of them is about every image of the data set, but has boxes of the audited ones alone; the last is how
+    many images the audit was drawn from, which need not all be in the data set. Probabilities go by content. Only the
+    first images in the order of drawing count, up to the first that is not done: those are a sample as well. Their
     probabilities are taken down by the part of the audit that they are.
     """
     looks = dataset.match(~fo.ViewField(AGAIN))
@@ -122,7 +127,8 @@ def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict
     drawn, _ = _boxes(found, LABELS, vocabulary)
     labels = table_of(vocabulary, images, given, state=states)
     truth = table_of(vocabulary, [image for image in images if image.key in set(mine)], drawn)
-    return labels, truth, {shas[at]: chance[at] * part for _, at in order[:first]}
+    population = int(dataset.info.get(INFO, {}).get("of", len(labels)))
+    return labels, truth, {shas[at]: chance[at] * part for _, at in order[:first]}, population
 
 
 def errors(fo: Any, dataset: Any) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
         _reviewed(given.table, rows[key], boxes.pick(np.isin(states, SHOWN)), asked)
         for key, (boxes, states) in truth.found().items()
     ]
-    name, when = f"{given.run}@elsewhere", datetime.now(UTC).isoformat(timespec="seconds")
+    name, when = f"{given.run}{journal.ELSEWHERE}", datetime.now(UTC).isoformat(timespec="seconds")
     entries = compare(images, name, when, user())
     said = {entry.label for entry in entries}
     for old in journal.in_force(journal.read(workspace, job), {image.sha for image in images}):

@@ -1,28 +1,53 @@
-"""What changes of a review data set while people work in it: a larger audit, second looks, another order.
+"""What changes of a review data set while people work in it: more images, a larger audit, second looks, another order.
 
 Knows FiftyOne and the fields of :mod:`da_kd.stages.review.layout`; must not know how an order comes about.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from da_kd.boxes import IntArray
 from da_kd.data.similar import Hashes
-from da_kd.detections import DetectionTable
+from da_kd.detections import BoolArray, DetectionTable
+from da_kd.errors import DataError
+from da_kd.events import Job
 from da_kd.stages.review import layout
 from da_kd.stages.review.compare import compare
-from da_kd.stages.review.dataset import read_back
+from da_kd.stages.review.dataset import fill, read_back
 from da_kd.stages.review.guide import Guide
 from da_kd.stages.review.layout import LABELS, SNAPSHOT
 from da_kd.stages.review.queue import Queue
+from da_kd.stages.review.sample import Drawn
 
 
-def extend_audit(fo: Any, dataset: Any, keys: Sequence[str], guide: Guide) -> int:
+def admit(fo: Any, dataset: Any, table: DetectionTable, guide: Guide, root: Path, job: Job) -> None:
+    """Put more images into a data set that is there already; those in it stay as they are.
+
+    A kill leaves whole images behind, and whoever opens the review next adds the others.
+
+    Args:
+        fo: the module, connected.
+        dataset: as ``import_table`` made it, without these images.
+        table: the images.
+        guide: what the queue says of them.
+        root: the folder that image keys count from.
+        job: where progress goes.
+
+    Raises:
+        DataError: FiftyOne does not take them.
+    """
+    try:
+        fill(dataset, fo, layout.samples(table, guide, root.resolve(), job, tag=False))
+    except (ValueError, TypeError, OSError) as error:
+        raise DataError(f"FiftyOne did not take more images into the data set '{dataset.name}' ({error}).") from error
+
+
+def extend_audit(fo: Any, dataset: Any, keys: Sequence[str], audit: Drawn, *, blind: bool) -> int:
     """Put an audit, or a larger one, into a data set that is there already; return how many images were added.
 
     An image that somebody worked on is shown to them as before; others lose their pseudo labels where the audit is
@@ -31,21 +56,22 @@ def extend_audit(fo: Any, dataset: Any, keys: Sequence[str], guide: Guide) -> in
     Args:
         fo: the module, connected.
         dataset: as ``import_table`` made it.
-        keys: of the images of the guide's table.
-        guide: its ``draw``, ``probability`` and ``blind`` count.
+        keys: of the images that the audit was drawn from.
+        audit: which of them it is made of.
+        blind: audited images are shown without their pseudo labels.
     """
     looks = dataset.match(~fo.ViewField(layout.AGAIN))
     there = set(looks.match(fo.ViewField("audit")).values("key"))
-    drawn = {keys[at]: at for at in np.flatnonzero(guide.draw >= 0).tolist()}
     present = set(looks.values("key"))
-    new = [key for key in drawn if key in present and key not in there]
+    drawn = {key: at for at in audit.images.tolist() if (key := keys[at]) in present}
+    new = [key for key in drawn if key not in there]
     if not new:
         return 0
-    for field, column in (("draw", guide.draw), ("probability", guide.probability)):
-        values = {key: column[at].item() for key, at in drawn.items() if key in present}
-        looks.set_values(field, values, key_field="key")
+    looks.set_values("draw", {key: draw for draw, key in enumerate(drawn)}, key_field="key")
+    chances = {key: float(audit.probability[at]) for key, at in drawn.items()}
+    looks.set_values("probability", chances, key_field="key")
     looks.set_values("audit", dict.fromkeys(new, True), key_field="key")
-    if guide.blind:
+    if blind:
         added = looks.match(fo.ViewField("key").is_in(new))
         worked_on = {entry.sha for entry in compare(read_back(added), "")}
         for sample in added.match(~fo.ViewField("sha").is_in(list(worked_on))).iter_samples(autosave=True):
@@ -54,28 +80,38 @@ def extend_audit(fo: Any, dataset: Any, keys: Sequence[str], guide: Guide) -> in
             for label in sample[SNAPSHOT].detections:
                 label["shown"] = label["of"] in left
             sample["why"], sample["lists"] = "", []
-    layout.save_audit_view(fo, dataset, blind=guide.blind)
+    layout.save_audit_view(fo, dataset, blind=blind)
     return len(new)
 
 
-def hashes_of(fo: Any, dataset: Any, keys: Sequence[str]) -> Hashes | None:
-    """Return the perceptual hashes that a data set keeps of these images; None where it has not that of each readable.
+def hashes_of(fo: Any, dataset: Any, keys: Sequence[str]) -> tuple[Hashes, BoolArray, BoolArray]:
+    """Return what a data set knows of the looks of I images.
 
     Args:
         fo: the module, connected.
         dataset: as ``import_table`` made it.
-        keys: of the images; one that the data set does not have gets a hash of its own.
+        keys: of the images.
+
+    Returns:
+        the (I,) perceptual hashes, 0 where it has none; (I,) bool, whether it has one; (I,) bool, whether it has the
+        image.
     """
     looks = dataset.match(~fo.ViewField(layout.AGAIN))
     told = dict(zip(*looks.values(["key", "hash"]), strict=True))
-    if not all(told.values()):
-        return None
-    own = (hashlib.sha256(key.encode()).hexdigest()[:16] for key in keys)
-    return np.array([int(told.get(key) or spare, 16) for key, spare in zip(keys, own, strict=True)], np.uint64)
+    hashes = np.array([int(told.get(key) or "0", 16) for key in keys], np.uint64)
+    known = np.array([bool(told.get(key)) for key in keys], bool)
+    return hashes, known, np.array([key in told for key in keys], bool)
+
+
+def keep_hashes(fo: Any, dataset: Any, keys: Sequence[str], hashes: Hashes, rows: IntArray) -> None:
+    """Write the perceptual hashes of the images at these positions into a data set that has the images without them."""
+    told = {keys[row]: f"{int(hashes[row]):016x}" for row in rows.tolist()}
+    if told:
+        dataset.match(~fo.ViewField(layout.AGAIN)).set_values("hash", told, key_field="key")
 
 
 def reorder(fo: Any, dataset: Any, keys: Sequence[str], queue: Queue, apart: Container[str]) -> None:
-    """Give the images of a data set another place in the queue.
+    """Give the images of a data set another place in the queue, each a place of its own.
 
     Args:
         fo: the module, connected.
@@ -85,8 +121,16 @@ def reorder(fo: Any, dataset: Any, keys: Sequence[str], queue: Queue, apart: Con
         apart: content hashes of images that stay where they are: writing to one would make it seem changed just now.
     """
     looks = dataset.match(~fo.ViewField(layout.AGAIN))
-    open_ = {key for key, sha in zip(*looks.values(["key", "sha"]), strict=True) if sha not in apart}
-    ranks = {keys[at]: rank for rank, at in enumerate(queue.order.tolist()) if keys[at] in open_}
+    told = list(zip(*looks.values(["key", "sha", "rank"]), strict=True))
+    open_ = {key for key, sha, _ in told if sha not in apart}
+    taken = {rank for key, _, rank in told if key not in open_}
+    free: list[int] = []
+    for held in sorted(rank for key, _, rank in told if key in open_):
+        place = max(held, free[-1] + 1) if free else held
+        while place in taken:
+            place += 1
+        free.append(place)
+    ranks = dict(zip((keys[at] for at in queue.order.tolist() if keys[at] in open_), free, strict=True))
     worth = {key: float(value) for key, value in zip(keys, queue.worth, strict=True) if key in open_}
     looks.set_values("rank", ranks, key_field="key")
     looks.set_values("worth", worth, key_field="key")

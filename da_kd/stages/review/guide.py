@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from da_kd.data.similar import Hashes
 from da_kd.detections import DetectionTable
-from da_kd.stages.review.queue import Queue, views
+from da_kd.stages.review.queue import Queue, first_reasons, views
 from da_kd.stages.review.sample import Drawn
 
 
@@ -65,20 +65,26 @@ class Guide:
         table: DetectionTable,
         audit: Drawn | None = None,
         *,
+        images: npt.NDArray[np.integer] | None = None,
         blind: bool = True,
         round: int = 1,
         hashes: Hashes | None = None,
     ) -> Guide:
-        """Return what a queue and an audit say."""
-        rank, drawn = np.empty(len(table), np.int64), np.full(len(table), -1)
+        """Return what a queue and an audit say of some images of a table, in this order; by default, of all of them."""
+        rows = np.arange(len(table)) if images is None else np.asarray(images, np.int64)
+        rank, at, drawn = np.empty(len(table), np.int64), np.full(len(table), -1), np.full(len(table), -1)
         rank[queue.order] = np.arange(len(table))
+        at[rows] = np.arange(len(rows))
         if audit is not None:
             drawn[audit.images] = np.arange(len(audit.images))
+        boxes = np.concatenate([np.zeros(0, np.int64), *(np.arange(*table.offsets[row : row + 2]) for row in rows)])
+        lists = {name: at[members] for name, members in views(queue, table).items()}
         return cls(
-            *(rank, queue.worth.astype(np.float64), queue.why, queue.box_why, queue.duplicate_of >= 0, drawn),
-            np.zeros(len(table)) if audit is None else audit.probability,
-            {name: images.tolist() for name, images in views(queue, table).items()},
+            *(rank[rows], queue.worth[rows].astype(np.float64), [queue.why[row] for row in rows]),
+            *(first_reasons(queue.box_kinds[boxes]), queue.duplicate_of[rows] >= 0, drawn[rows]),
+            np.zeros(len(rows)) if audit is None else audit.probability[rows],
+            {name: members[members >= 0].tolist() for name, members in lists.items()},
             blind,
             round,
-            () if hashes is None else tuple(f"{value:016x}" for value in hashes.tolist()),
+            () if hashes is None else tuple(f"{value:016x}" for value in hashes[rows].tolist()),
         )

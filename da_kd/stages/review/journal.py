@@ -23,6 +23,7 @@ from da_kd.events import Job
 
 Action = Literal["accepted", "rejected", "relabelled", "moved", "added", "complete", "withdrawn"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+ELSEWHERE = "@elsewhere"  # the end of a data set's name for what was decided in another program
 
 
 @dataclass(frozen=True)

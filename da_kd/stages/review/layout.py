@@ -21,6 +21,7 @@ from da_kd.events import Job
 from da_kd.stages.review.guide import Guide
 
 LABELS, SNAPSHOT = "labels", "snapshot"
+INFO = "da_kd"  # what the info of a data set says of itself stands under this name
 SHOWN = (State.KEPT, State.UNCERTAIN)
 WORDS = {int(State.KEPT): "kept", int(State.UNCERTAIN): "uncertain"}
 RULE_TAGS = {int(State.KEPT): "accepted", int(State.UNCERTAIN): "uncertain"}  # what a rule said, to be seen in the App

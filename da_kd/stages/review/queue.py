@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from da_kd.boxes import FloatArray, IntArray
-from da_kd.data.similar import MOST, Hashes, alike
+from da_kd.data.similar import Hashes
 from da_kd.detections import BoolArray, DetectionTable, State
 from da_kd.merging.pairs import overlapping
 from da_kd.stages.review.chance import Judged, chance_right, judged
+from da_kd.stages.review.repeats import Looks, looks_of, repeats
 
 Doubles = npt.NDArray[np.float64]
 
@@ -41,8 +42,28 @@ SHIFTED = 0.2  # IoU from which two boxes of a class may be one object
 BAND = 0.1  # a score so little above the least kept one of its class is uncertain
 RARE_SHARE = 0.25  # a class with less than this share of the mean number of kept boxes a class is rare
 MOST_WEIGHT = 4.0  # a box of a rare class counts so much at most
-REPEAT_BITS = 3  # images whose hashes differ in no more bits show nearly the same
 LOOK = 1.0  # what opening an image costs, in boxes
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """What the labels alone say of I images with B boxes, before images are compared.
+
+    Attributes:
+        table: the labels.
+        shown: (B,) bool, the boxes that a person sees.
+        kinds: (B, K) bool, why each box is doubtful, in the order of :data:`BOX_KINDS`.
+        value: (B,) what a look at each box is thought to change, rare classes counting more.
+        gain: (I,) what a look at each image is thought to change, in the same units.
+        cost: (I,) > 0, the boxes to look at in it.
+    """
+
+    table: DetectionTable
+    shown: BoolArray
+    kinds: BoolArray
+    value: Doubles
+    gain: Doubles
+    cost: Doubles
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +75,20 @@ class Queue:
             behind the others, and images that cannot be read at the very end.
         worth: (I,) float32 >= 0: corrections expected for each box looked at, rare classes counting more.
         why: I texts, the main reason in words; "" where nothing is doubtful.
-        box_why: B texts, one of :data:`BOX_KINDS`; "" where nothing is doubtful, and for dropped boxes.
         box_kinds: (B, K) bool, all the reasons of each box, in the order of :data:`BOX_KINDS`.
-        duplicate_of: (I,) int64, the earlier image that this one nearly repeats, or -1.
+        duplicate_of: (I,) int64, the image before it that this one nearly repeats, or -1.
     """
 
     order: IntArray
     worth: FloatArray
     why: tuple[str, ...]
-    box_why: tuple[str, ...]
     box_kinds: BoolArray
     duplicate_of: IntArray
+
+    @property
+    def box_why(self) -> tuple[str, ...]:
+        """B texts, the first reason of each box; "" where nothing is doubtful, and for dropped boxes."""
+        return first_reasons(self.box_kinds)
 
 
 def build_queue(
@@ -78,6 +102,11 @@ def build_queue(
         fuse_iou: the IoU from which fusion made one box of two of a class, in [0, 1].
         known: what a person said of boxes so far (see :func:`learned`); without, scores alone decide.
     """
+    return queue_of(weigh(table, fuse_iou, known), hashes)
+
+
+def weigh(table: DetectionTable, fuse_iou: float = FUSE_IOU, known: Judged | None = None) -> Weighed:
+    """Return what labels alone say of images; the arguments are those of :func:`build_queue`."""
     image = table.image_index
     shown = _shown(table)
     kinds = _kinds(table, shown, fuse_iou)
@@ -85,19 +114,46 @@ def build_queue(
     weights = _weights(table, shown)
     value = gain * weights[table.label]
     missed = np.zeros(len(weights)) if known is None else known.missed
-    first, second, bits = _alike(table, hashes)
-    missing = _missing(table, shown, first, second)
     boxes = np.bincount(image[shown & ~table.protected], minlength=len(table))
     extra = np.bincount(image, np.where(shown, 0.0, gain), minlength=len(table))
-    worth = np.bincount(image, value, minlength=len(table)) + missing + missed @ weights
-    worth /= LOOK + boxes + extra + missing + missed.sum()
-    worth = np.where(table.ok, worth, 0.0)
-    near = bits <= REPEAT_BITS
-    repeats = _repeats(worth, first[near], second[near])
-    order = np.lexsort((np.arange(len(table)), -worth, repeats >= 0, ~table.ok))
+    whole = np.bincount(image, value, minlength=len(table)) + missed @ weights
+    return Weighed(table, shown, kinds, value, whole, LOOK + boxes + extra + missed.sum())
+
+
+def queue_of(
+    labels: Weighed,
+    hashes: Hashes | None = None,
+    compared: BoolArray | None = None,
+    before: npt.ArrayLike | None = None,
+) -> Queue:
+    """Return the order in which a person best looks at images whose labels were weighed.
+
+    Args:
+        labels: what the labels say of I images.
+        hashes: (I,) perceptual hashes; without, no image is like another.
+        compared: (I,) whether the hash of an image is known; all of them, by default.
+        before: (I,) numbers; of two images that look nearly the same, the one with the greater number stays, and among
+            equals the one worth more. See :func:`da_kd.stages.review.repeats.repeats`.
+    """
+    table = labels.table
+    looks = looks_of(hashes, table.ok if compared is None else table.ok & compared)
+    missing = _missing(table, labels.shown, looks)
+    worth = _worth(labels, missing)
+    again = repeats(looks, worth, before)
+    order = np.lexsort((np.arange(len(table)), -worth, again >= 0, ~table.ok))
     return Queue(
-        order, worth.astype(np.float32), _why(table, value, kinds, missing, repeats), _box_why(kinds), kinds, repeats
+        order, worth.astype(np.float32), _why(table, labels.value, labels.kinds, missing, again), labels.kinds, again
     )
+
+
+def worth_alone(labels: Weighed) -> Doubles:
+    """Return (I,) what the labels alone say that a look at each image is worth; 0 where it cannot be read."""
+    return _worth(labels, _missing(labels.table, labels.shown, looks_of(None, labels.table.ok)))
+
+
+def _worth(labels: Weighed, missing: Doubles) -> Doubles:
+    """Return (I,) the corrections expected for each box looked at."""
+    return np.where(labels.table.ok, (labels.gain + missing) / (labels.cost + missing), 0.0)
 
 
 def learned(
@@ -113,7 +169,9 @@ def learned(
     """
     if not len(done):
         return None
-    return judged(table, said, done, _disputed(_kinds(table, _shown(table), fuse_iou)))
+    part = table.take(done)
+    disputed = _disputed(_kinds(part, _shown(part), fuse_iou))
+    return judged(part, said.take(done), range(len(part)), disputed)
 
 
 def views(queue: Queue, table: DetectionTable, audit: npt.NDArray[np.integer] | None = None) -> dict[str, IntArray]:
@@ -210,14 +268,7 @@ def _rare(table: DetectionTable) -> BoolArray:
     return rare
 
 
-def _alike(table: DetectionTable, hashes: Hashes | None) -> tuple[IntArray, IntArray, IntArray]:
-    """Return pairs of readable images that look alike, and in how many bits they differ."""
-    good = np.flatnonzero(table.ok)
-    first, second, bits = alike(np.zeros(0, np.uint64) if hashes is None else hashes[good], MOST)
-    return good[first], good[second], bits
-
-
-def _missing(table: DetectionTable, shown: BoolArray, first: IntArray, second: IntArray) -> Doubles:
+def _missing(table: DetectionTable, shown: BoolArray, looks: Looks) -> Doubles:
     """Return (I,) how many boxes an image without one may lack: what images like it hold, else half of what most do."""
     images = len(table)
     held = np.bincount(table.image_index[table.state == State.KEPT], minlength=images).astype(np.float64)
@@ -225,38 +276,21 @@ def _missing(table: DetectionTable, shown: BoolArray, first: IntArray, second: I
     empty = table.ok & (np.bincount(table.image_index[shown], minlength=images) == 0) & ~looked
     others = held[table.ok & table.searched.any(axis=1)]
     usual = float(np.median(others)) / 2 if len(others) else 0.0
+    first, second = looks.first, looks.second
     like = np.bincount(first, minlength=images) + np.bincount(second, minlength=images)
     total = np.bincount(first, held[second], minlength=images) + np.bincount(second, held[first], minlength=images)
     expected = np.where(like > 0, total / np.maximum(like, 1), usual)
     return np.where(empty, expected, 0.0)
 
 
-def _repeats(worth: Doubles, first: IntArray, second: IntArray) -> IntArray:
-    """Return (I,) which image each nearly repeats, -1 for none: of two that do, the one worth more stays.
-
-    In the order of their worth, an image repeats the best one before it that is like it and repeats none itself.
-    """
-    rank = np.empty(len(worth), np.int64)
-    rank[np.argsort(-worth, kind="stable")] = np.arange(len(worth))
-    behind = rank[first] > rank[second]
-    early, late = np.where(behind, second, first), np.where(behind, first, second)
-    repeats = np.full(len(worth), -1, np.int64)
-    for at in np.lexsort((rank[early], rank[late])).tolist():
-        if repeats[late[at]] < 0 and repeats[early[at]] < 0:
-            repeats[late[at]] = early[at]
-    return repeats
-
-
-def _box_why(kinds: BoolArray) -> tuple[str, ...]:
-    """Return the first reason of each box."""
+def first_reasons(kinds: BoolArray) -> tuple[str, ...]:
+    """Return the first reason of each of (B, K) boxes in words, "" where there is none."""
     names = np.array([*BOX_KINDS, ""], dtype=object)
     main = np.where(kinds.any(axis=1), kinds.argmax(axis=1) if kinds.size else 0, len(BOX_KINDS))
     return tuple(names[main].tolist())
 
 
-def _why(
-    table: DetectionTable, value: Doubles, kinds: BoolArray, missing: Doubles, repeats: IntArray
-) -> tuple[str, ...]:
+def _why(table: DetectionTable, value: Doubles, kinds: BoolArray, missing: Doubles, again: IntArray) -> tuple[str, ...]:
     """Return for each image in words what it is mainly worth looking at for."""
     image = table.image_index
     main = np.where(kinds.any(axis=1), kinds.argmax(axis=1), len(BOX_KINDS))
@@ -269,8 +303,8 @@ def _why(
     for at in range(len(table)):
         if table.reason[at]:
             texts.append(f"cannot be read: {table.reason[at]}")
-        elif repeats[at] >= 0:
-            texts.append(f"{REPEATS} {table.key[repeats[at]]}")
+        elif again[at] >= 0:
+            texts.append(f"{REPEATS} {table.key[again[at]]}")
         elif missing[at] > of_kind[at, best[at]]:
             texts.append(f"{NOTHING_FOUND} where about {missing[at]:.0f} boxes are expected")
         elif of_kind[at, best[at]] > 0:

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from da_kd.boxes import IntArray
 from da_kd.data.imageset import ImageSet
 from da_kd.data.similar import image_hashes
@@ -24,8 +26,10 @@ from da_kd.recipe import Audit, Review, Simulate
 from da_kd.stages.review import journal, overlay
 from da_kd.stages.review.audit import compare_with_truth, figures
 from da_kd.stages.review.audited import hold_back, reviewer_errors, truth_of_audit
+from da_kd.stages.review.choice import most_worth
+from da_kd.stages.review.extent import Extent
 from da_kd.stages.review.label_f1 import label_f1
-from da_kd.stages.review.queue import build_queue, learned
+from da_kd.stages.review.queue import build_queue, learned, weigh
 from da_kd.stages.review.reviewer import in_words
 from da_kd.stages.review.rules import apply_rule
 from da_kd.stages.review.simulate import Order, random_order, simulate
@@ -47,6 +51,7 @@ class ReviewInput:
         round: of self-training that the labels come from, from 1.
         audit: which images are to measure.
         seed: of the audit's draw.
+        most: how many images may wait for a person in FiftyOne at once; None for all.
     """
 
     root: Path
@@ -56,6 +61,7 @@ class ReviewInput:
     round: int = 1
     audit: Audit = field(default_factory=Audit)
     seed: int = 0
+    most: int | None = None
 
 
 def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:
@@ -77,11 +83,24 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
 
     entries = journal.read(workspace, job)
     table = apply_rule(overlay.apply(given.table, entries, job), config.accept)
+    images = _shown(table, given.most)
     with open_room(workspace, job) as fo, importing(workspace, job):
         content = f"auto:{datasets.content_hash(table)}"
-        shown = datasets.import_table(fo, given.run, table, given.root, job, fingerprint=content, tag=True)
+        shown = datasets.import_table(
+            fo, given.run, table, given.root, job, fingerprint=content, tag=True, images=images
+        )
+        extent = Extent(int(shown.count("filepath")), int(table.ok.sum()), given.most)
+        datasets.tell(shown, extent)
         name = shown.name
+    if extent.words:
+        job.note(f"{extent.images:,} of {extent.of:,} images are in the data set '{name}'; the rule decided on all.")
     _write(table, entries, out, name, job)
+
+
+def _shown(table: DetectionTable, most: int | None) -> IntArray:
+    """Return the images that a data set of a rule's labels shows, in their own order: of many, the most doubtful."""
+    images = np.flatnonzero(table.ok)
+    return images if most is None or len(images) <= most else np.sort(most_worth(weigh(table), images, most))
 
 
 def finish(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:

@@ -20,7 +20,7 @@ from da_kd.events import Job
 from da_kd.recipe import Audit, Review
 from da_kd.stages import review
 from da_kd.stages.review import dataset as datasets
-from da_kd.stages.review import edits, journal, layout, mongod, person, room
+from da_kd.stages.review import edits, journal, layout, mongod, opening, room
 from da_kd.stages.review.compare import compare
 from da_kd.stages.review.room import open_room
 
@@ -90,10 +90,10 @@ def test_what_the_keys_do_and_a_done_audit_image_measures(given, workspace):
         edits.mark(dataset, audit.values("id"), complete=True)
         assert edits.next_open(dataset, order[2]) not in audit.values("id")
         assert {"done": 1, "audit": 1, "audit_done": 1, "images": 3}.items() <= edits.progress(dataset).items()
-        labels, truth, chances = edits.audited(fo, dataset)
+        labels, truth, chances, population = edits.audited(fo, dataset)
         (sha,) = audit.values("sha")
         assert chances == {sha: pytest.approx(1 / 3)}
-        assert len(labels) == 3
+        assert len(labels) == population == 3
         assert len(truth) == 1
         edits.mark(dataset, order, complete=False)
         assert edits.progress(dataset)["done"] == 0
@@ -180,7 +180,7 @@ def test_the_queue_learns_from_images_that_are_done_and_leaves_touched_ones_alon
         edits.decide(dataset, view.values("labels.detections.id")[0], "rejected")
         edits.mark(dataset, view.values("id"), complete=True)
         stamp = dataset.values("last_modified_at")[place]
-        person.reorder(fo, dataset, given, workspace)
+        opening.reorder(fo, dataset, given, workspace)
         after = dict(zip(*dataset.values(["key", "worth"]), strict=True))
         assert dataset.values("last_modified_at")[place] == stamp
         assert after["0.png"] == before["0.png"]

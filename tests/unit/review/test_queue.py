@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from da_kd.detections import DetectionTable, State
-from da_kd.stages.review.queue import BOX_KINDS, build_queue, learned, views
+from da_kd.stages.review.queue import BOX_KINDS, build_queue, learned, queue_of, views, weigh
 
 NAMES = ("RBC", "WBC")
 PLACE = (10.0, 10.0, 50.0, 50.0)
@@ -190,3 +190,20 @@ def test_objects_that_no_box_showed_are_expected_in_the_other_images_and_cost_th
     assert known.missed.tolist() == [0.75, 0]
     assert build_queue(labels, known=known).worth[3] > build_queue(labels).worth[3]
     assert learned(labels, said, []) is None
+
+
+def test_an_image_equal_to_one_that_repeats_is_a_repeat_as_well():
+    given = table([sure(score=0.8)], [sure(score=0.85)], [sure(score=0.9)], [sure()])
+    queue = build_queue(given, np.array([0, 1, 1, 0xFFFF << 20], np.uint64))
+    assert queue.duplicate_of.tolist() == [-1, 0, 0, -1]
+    same = build_queue(given, np.zeros(4, np.uint64))
+    assert same.duplicate_of.tolist() == [-1, 0, 0, 0]
+
+
+def test_what_a_person_has_seen_stays_and_what_is_like_it_repeats_it():
+    given = table([sure(score=0.8)], [sure(score=0.85)], [sure(score=0.9)], [sure()])
+    hashes = np.array([0, 1, 0xFFFF << 20, 0xFFFF << 20], np.uint64)
+    queue = queue_of(weigh(given), hashes, before=[0, 1, 1, 2])
+    assert queue.duplicate_of.tolist() == [1, -1, 3, -1]
+    alone = queue_of(weigh(given), hashes, compared=np.array([True, False, True, True]))
+    assert alone.duplicate_of.tolist() == [-1, -1, -1, 2]

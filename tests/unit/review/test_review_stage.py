@@ -18,7 +18,7 @@ from da_kd.errors import Busy, InputError, SetupError
 from da_kd.events import Job
 from da_kd.recipe import Accept, Review
 from da_kd.stages import review
-from da_kd.stages.review import app, journal, mongod, person
+from da_kd.stages.review import app, journal, mongod, opening
 from da_kd.stages.review.journal import Box, Entry
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_is_told_and_costs_no_entry_that_was_confirmed(tmp_path):
 
 
 def test_images_that_are_gone_are_told(given, told):
-    person._tell_missing(given, told)
+    opening._tell_missing(given, np.arange(1), told)
     assert "1 of 1 images are not in" in told.text
 
 

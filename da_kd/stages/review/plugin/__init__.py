@@ -16,7 +16,7 @@ from fiftyone.operators import types
 
 from da_kd.stages.review import edits
 from da_kd.stages.review.audit import compare_with_truth, figures
-from da_kd.stages.review.layout import LABELS
+from da_kd.stages.review.layout import INFO, LABELS
 from da_kd.stages.review.reviewer import in_words
 
 NAME = "@da-kd/review"
@@ -175,7 +175,8 @@ class NextDoubtful(_Review):
             view = view.sort_by("rank")
         following = edits.next_open(view, ctx.current_sample)
         if following is None:
-            ctx.ops.notify("Every image of this view is done.", variant="info")
+            more = ctx.dataset.info.get(INFO, {}).get("told")
+            ctx.ops.notify(f"Every image of this view is done. {more or ''}".strip(), variant="info")
         else:
             ctx.ops.open_sample(id=following)
         return {"sample": following}
@@ -266,6 +267,7 @@ def _progress(dataset: Any) -> str:
     count = edits.progress(dataset)
     lines = [
         f"**{count['done']} of {count['images']}** images done  ",
+        *([dataset.info[INFO]["told"] + "  "] if count["images"] < count["of"] else []),
         f"**{count['accepted']}** boxes accepted, **{count['rejected']}** rejected, of {count['labels']}",
     ]
     if count["audit"]:
