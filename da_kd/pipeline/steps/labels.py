@@ -263,5 +263,5 @@ def review_input(
     """Return what *review* works on, once *fuse* (the step ``labels``; '' means the first round's) is made."""
     output = steps[labels or first(steps, "fuse")].output
     table = read_table(store.path(output) / "labels.parquet")
-    root, audit = inputs.get("target").root, recipe.review.audit
-    return review.ReviewInput(root, table, recipe.name, output.fingerprint, audit=audit, seed=recipe.seed)
+    root, asked, print_ = inputs.get("target").root, recipe.review, output.fingerprint
+    return review.ReviewInput(root, table, recipe.name, print_, audit=asked.audit, seed=recipe.seed, most=asked.images)
