@@ -12,6 +12,7 @@ from pathlib import Path
 
 from da_kd.bench.grid import GridFile, Row
 from da_kd.data import nested_fraction
+from da_kd.detections import DetectionTable
 from da_kd.errors import InputError, RecipeError
 from da_kd.events import Job
 from da_kd.hashing import hash_json
@@ -156,10 +157,26 @@ def _cell(row: Row, seed: int, recipe: Recipe, inputs: Inputs, store: Store, run
     return Cell(row, seed, recipe, inputs, lineage(steps, score), store, run)
 
 
+def truths_of(cells: Sequence[Cell]) -> dict[int, DetectionTable]:
+    """Return, by seed, the labelled images that every row is scored on: those of the row with the most classes."""
+    widest = max(cells, key=lambda cell: len(cell.recipe.classes)).row
+    return {cell.seed: cell.inputs.get("test").table for cell in cells if cell.row == widest}
+
+
 def _refuse(cells: Sequence[Cell]) -> None:
-    """Refuse rows that wait for a person, or that use labels though they claim to use none; all of them at once."""
+    """Refuse rows that cannot be compared, wait for a person, or use labels though they claim not to; all at once."""
     problems: dict[str, None] = {}
+    truths = truths_of(cells)
     for cell in cells:
+        own, truth = cell.inputs.get("test").table, truths[cell.seed]
+        if (own.key, own.sha) != (truth.key, truth.sha):
+            problems[
+                f"row '{cell.row.name}' is scored on other images than the rest; give all rows the same 'data.test'"
+            ] = None
+        if unknown := sorted(set(cell.recipe.classes) - set(truth.vocabulary)):
+            problems[
+                f"row '{cell.row.name}' has classes that the row with the most classes lacks: {', '.join(unknown)}"
+            ] = None
         if cell.recipe.review.mode == "human" and any(name.startswith("review") for name in cell.steps):
             problems[
                 f"row '{cell.row.name}' waits for a person (review.mode: human); use 'auto', 'skip' or 'simulate'"

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from da_kd.bench.cells import Cell
+from da_kd.bench.cells import Cell, truths_of
 from da_kd.bench.grid import Grid
 from da_kd.bench.intervals import Draws, drawn_ap, span
-from da_kd.detections import read_table
+from da_kd.detections import DetectionTable, read_table
 from da_kd.pipeline.steps import Step
+from da_kd.stages.evaluate.metrics import score_tables
 from da_kd.training import read_result
 
 Tree = dict[str, Any]
@@ -33,8 +34,9 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
     by_row: dict[str, list[Cell]] = {}
     for cell in cells:
         by_row.setdefault(cell.row.name, []).append(cell)
-    drawn = {name: _drawn(found) for name, found in by_row.items()}
-    rows = [_row(found) for found in by_row.values()]
+    truths = truths_of(cells)
+    drawn = {name: _drawn(found, truths) for name, found in by_row.items()}
+    rows = [_row(found, truths) for found in by_row.values()]
     means = {row["name"]: _mean(row["AP"]) for row in rows}
     defaults = next((cell.row.name for cell in cells if cell.row.defaults), None)
     equal = _standard(rows, defaults)
@@ -54,7 +56,7 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         "scored_on": "test" if final else "development",
         "images": len(first.inputs.get("test").table),
         "seeds": sorted({cell.seed for cell in cells}),
-        "classes": list(first.recipe.classes),
+        "classes": list(truths[first.seed].vocabulary),
         "reference": grid.reference_row,
         "defaults": defaults,
         "gap": [grid.gap.low, grid.gap.high] if grid.gap and {grid.gap.low, grid.gap.high} <= set(by_row) else None,
@@ -75,9 +77,10 @@ def seconds_of(cells: Sequence[Cell]) -> float:
     return round(sum(map(float, outputs.values())), 1)
 
 
-def _row(cells: Sequence[Cell]) -> Tree:
+def _row(cells: Sequence[Cell], truths: Mapping[int, DetectionTable]) -> Tree:
     """Return what a row's outputs say themselves."""
-    row, figures = cells[0].row, [_figures(cell) for cell in cells]
+    row, figures = cells[0].row, [_figures(cell, truths[cell.seed]) for cell in cells]
+    known = cells[0].recipe.classes
     return {
         "name": row.name,
         "model": row.model,
@@ -95,13 +98,26 @@ def _row(cells: Sequence[Cell]) -> Tree:
         "teacher_steps": [_steps(cell, cell.taught) for cell in cells],
         "images": [_images(cell) for cell in cells],
         "labels": cells[0].labels,
+        "unknown": [name for name in truths[cells[0].seed].vocabulary if name not in known],
         "stopped": [_stopped(cell) for cell in cells] if row.steps == "own" else [],
     }
 
 
-def _figures(cell: Cell) -> Tree:
+def _figures(cell: Cell, truth: DetectionTable) -> Tree:
+    """Return a cell's figures; a class of the table that its model does not know is one it never finds."""
+    if set(cell.recipe.classes) != set(truth.vocabulary):
+        return score_tables(truth, _said(cell), _most(cell)).as_json()
     tree: Tree = json.loads((cell.store.path(cell.score.output) / "metrics.json").read_text(encoding="utf-8"))
     return tree
+
+
+def _said(cell: Cell) -> DetectionTable:
+    return read_table(cell.store.path(cell.score.output) / "predictions.parquet")
+
+
+def _most(cell: Cell) -> int:
+    """Return how many boxes per image and class count."""
+    return cell.recipe.evaluate.max_boxes if cell.recipe.evaluate is not None else 100
 
 
 def _steps(cell: Cell, trainings: Mapping[str, Step]) -> int:
@@ -123,14 +139,9 @@ def _stopped(cell: Cell) -> Tree:
     return {"best": result.best_epoch, "last": result.epochs, "most": most, "by_itself": result.epochs < most}
 
 
-def _drawn(cells: Sequence[Cell]) -> Draws:
+def _drawn(cells: Sequence[Cell], truths: Mapping[int, DetectionTable]) -> Draws:
     """Return the resampled AP of a row."""
-    scored = [
-        (cell.inputs.get("test").table, read_table(cell.store.path(cell.score.output) / "predictions.parquet"))
-        for cell in cells
-    ]
-    config = cells[0].recipe.evaluate
-    return drawn_ap(scored, config.max_boxes if config is not None else 100)
+    return drawn_ap([(truths[cell.seed], _said(cell)) for cell in cells], _most(cells[0]))
 
 
 def _counted(row: Tree) -> bool:

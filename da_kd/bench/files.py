@@ -11,7 +11,7 @@ from typing import Any
 
 from da_kd.bench.figures import Tree
 from da_kd.bench.plot import draw
-from da_kd.bench.table import as_csv, markdown
+from da_kd.bench.table import as_csv, markdown, measured_markdown
 from da_kd.errors import DataError
 from da_kd.store import library_versions, write_json
 
@@ -49,6 +49,23 @@ def write_all(tree: Tree, folder: Path, command: str, seconds: float) -> list[Pa
         os.replace(path, folder / path.name.removeprefix("."))
     write_json(folder / _TREE, tree)
     return [folder / name for name in ("table.md", "table.csv", "plot.png", "plot.svg", _TREE)]
+
+
+def write_measured(tree: Tree, folder: Path, seconds: float) -> list[Path]:
+    """Write the table of a measurement that is no grid's, so that it stands on the same page; return its files.
+
+    Args:
+        tree: ``name``, ``title``, ``about``, ``command`` and ``scored_on``; the table's ``head`` and ``lines`` as text,
+            the ``sentences`` below it, and whatever else shall be kept.
+        folder: where to; it is made.
+        seconds: what the outputs took, all together.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sittings, versions = _sittings(folder), library_versions()
+    kept = {"schema": 1, **tree, "seconds": round(seconds, 1), "sittings": sittings, "versions": versions}
+    _write(folder / "table.md", measured_markdown(kept))
+    write_json(folder / _TREE, kept)
+    return [folder / "table.md", folder / _TREE]
 
 
 def read_tree_of(folder: Path) -> Tree:

@@ -36,6 +36,7 @@ class Row(Section):
         develop: further changes where the row is scored on the development images.
         final: likewise, on the test images.
         recipe: another recipe file than the grid's.
+        teachers: names of the recipe's teachers that this row has; all by default.
         steps: ``equal`` rows must take the grid's number of optimiser steps; ``own`` is for an oracle, which is trained
             until its own validation stops improving.
         target_labels: ``none`` claims that not one label of the target is used; a row that uses one is refused.
@@ -51,6 +52,7 @@ class Row(Section):
     develop: Changes = Field(default_factory=dict)
     final: Changes = Field(default_factory=dict)
     recipe: str | None = None
+    teachers: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     steps: Literal["equal", "own"] = "equal"
     target_labels: Literal["none"] | None = None
     defaults: bool = False
@@ -160,11 +162,12 @@ class GridFile:
         """
         grid, path = self.grid, self.path.resolve().parent / (row.recipe or self.grid.recipe)
         last = (grid.final, row.final) if final else (grid.develop, row.develop)
-        changes = [change for part in (grid.set, row.set, *last) for change in _set(part)]
-        source = f"row '{row.name}' of {self.path} ({path.name})"
-        return parse_recipe(
-            read_tree(path), [*changes, *self.changes, f"seed={seed}"], folder=path.parent, source=source
-        )
+        changes = [change for part in (grid.set, row.set, *last) for change in _set(part)] + list(self.changes)
+        source, tree = f"row '{row.name}' of {self.path} ({path.name})", read_tree(path)
+        if row.teachers is not None:
+            absent = _leave_only(tree, row.teachers, source)
+            changes = [change for change in changes if not change.startswith(absent)]
+        return parse_recipe(tree, [*changes, f"seed={seed}"], folder=path.parent, source=source)
 
     def choices(self) -> str:
         """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie."""
@@ -207,6 +210,20 @@ def load_grid(path: Path, changes: Sequence[str] = ()) -> GridFile:
     except ValidationError as error:
         raise RecipeError(explain(error, Grid), str(path)) from error
     return GridFile(grid, path, changes)
+
+
+def _leave_only(tree: dict[str, Any], names: Sequence[str], source: str) -> tuple[str, ...]:
+    """Take all teachers but these out of a recipe; return how changes of the others begin.
+
+    Raises:
+        RecipeError: the recipe has no teacher of that name.
+    """
+    known = [item for item in tree.get("teachers") or () if isinstance(item, dict)]
+    there = [str(item.get("name")) for item in known]
+    if unknown := [name for name in names if name not in there]:
+        raise RecipeError([f"teachers: expected names of the recipe's teachers {there}; found {unknown}"], source)
+    tree["teachers"] = [item for item, name in zip(known, there, strict=True) if name in names]
+    return tuple(f"teachers.{name}." for name in there if name not in names)
 
 
 def _set(changes: Mapping[str, Any]) -> list[str]:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from da_kd.bench.cells import Cell
-from da_kd.data import ImageSet, fingerprint
+from da_kd.data import ImageSet
 from da_kd.data.similar import Hashes, alike, image_hashes
 from da_kd.events import Job
+from da_kd.hashing import hash_json
 
 BITS = 4  # of 64 that may differ; frames of a quiet camera differ in fewer, unrelated pictures in about 32
 _EXAMPLES = 3
@@ -33,15 +34,20 @@ def near_duplicates(cells: Sequence[Cell], job: Job) -> list[dict[str, Any]]:
         for name, images in sets.items():
             if name == "test":
                 continue
-            key = f"{name} {fingerprint(images)} {fingerprint(sets['test'])}"
+            key = f"{name} {_content(images)} {_content(sets['test'])}"
             if key not in found:
                 hashes = [_hashes(one, known, job) for one in (sets["test"], images)]
                 found[key] = {"set": f"data.{name}", **_between(sets["test"], images, hashes)}
     return list(found.values())
 
 
+def _content(images: ImageSet) -> str:
+    """Return a hash of the images alone; rows may have other classes."""
+    return hash_json([images.table.key, images.table.sha])
+
+
 def _hashes(images: ImageSet, known: dict[str, Hashes], job: Job) -> Hashes:
-    key = fingerprint(images)
+    key = _content(images)
     if key not in known:
         known[key] = image_hashes(images, job.named("bench"))
     return known[key]

@@ -15,10 +15,18 @@ _DEFAULTS, _UNEQUAL, _OWN, _ABOVE = "(d)", "(!)", "(o)", "(+)"
 
 def markdown(tree: Tree) -> str:
     """Return the table and the sentences below it."""
-    head, *lines = cells_of(tree)
-    table = [head, ["---"] * len(head), *lines]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in table)
-    return text + "".join(f"\n{sentence}\n" for sentence in sentences(tree))
+    return _markdown(cells_of(tree), sentences(tree))
+
+
+def measured_markdown(tree: Tree) -> str:
+    """Return likewise the table of a measurement that is no grid's; its cells and sentences are ready."""
+    return _markdown([tree["head"], *tree["lines"]], tree["sentences"])
+
+
+def _markdown(cells: Sequence[Sequence[str]], told: Sequence[str]) -> str:
+    head, *lines = cells
+    text = "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *lines))
+    return text + "".join(f"\n{sentence}\n" for sentence in told)
 
 
 def cells_of(tree: Tree) -> list[list[str]]:
@@ -65,6 +73,11 @@ def _marks(tree: Tree) -> list[str]:
             f"{', '.join(unequal)}. Do not compare."
         )
     told += [f"{_OWN} {row['name']}: {_stops(row)}." for row in rows if row["own_steps"]]
+    told += [
+        f"{row['name']} knows no {' and no '.join(row['unknown'])}, which counts as an AP of 0 there."
+        for row in rows
+        if row.get("unknown")
+    ]
     return told
 
 

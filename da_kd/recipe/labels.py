@@ -44,6 +44,7 @@ class Teacher(Section):
         architecture: what to train where there are no weights.
         schedule: how to train it; the default is the section ``teach``.
         learns: the recipe's classes that it is trained on; the default is those that the source has labels for.
+        seed: of its training; the default is the recipe's. Runs of several seeds can share one teacher so.
         classes: the teacher's class names mapped to the recipe's; null drops a class. Names that are equal need no
             entry, and other classes go nowhere. A list (``vehicle: [car, truck]``) is for a class that may be any of
             these: its boxes are *uncertain* in each, where no other teacher knows better.
@@ -61,6 +62,7 @@ class Teacher(Section):
     architecture: Architecture | None = None
     schedule: Schedule | None = None
     learns: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     classes: dict[str, ClassTarget] = Field(default_factory=dict)
     adapt: Literal["none", "batch_norm"] = "none"
     weight: Annotated[float, Field(gt=0)] = 1.0

@@ -80,6 +80,8 @@ def teacher_problems(recipe: Recipe) -> list[str]:
         place = f"teachers.{teacher.name}"
         if teacher.weights is not None:
             problems += [f"{place}: 'learns' is for training; beside 'weights' use 'classes'"] if teacher.learns else []
+            if teacher.seed is not None:
+                problems.append(f"{place}: 'seed' is for training; beside 'weights' leave it out")
         elif teacher.kind not in _TRAINED:
             problems.append(f"{place}: teachers of kind '{teacher.kind}' are not trained here; give 'weights'")
         if teacher.learns is not None and len(set(teacher.learns)) != len(teacher.learns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
         **keys_of(schedule, place),
         **architecture_keys(architecture, f"teachers.{teacher.name}.architecture"),
         "data.source": builder.hashes["source"],
-        "seed": builder.recipe.seed,
+        "seed": builder.recipe.seed if teacher.seed is None else teacher.seed,
     }
     if teacher.kind != "ultralytics":
         parts[f"teachers.{teacher.name}.kind"] = teacher.kind
@@ -60,7 +61,8 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
     def work(out: Path, job: Job) -> None:
         seen = seen_source(builder)
         taught = seen if learned == seen.vocabulary else only_classes(seen, learned)
-        teach.run(teacher.name, teacher.kind, architecture, schedule, taught, builder.setting(), out, job, score)
+        setting = replace(builder.setting(), seed=parts["seed"])
+        teach.run(teacher.name, teacher.kind, architecture, schedule, taught, setting, out, job, score)
 
     units, version = training_units(architecture, schedule, images, more), ground_truth_version(images)
     steps = training_steps(schedule, images, more)

@@ -90,6 +90,22 @@ def test_every_refused_row_is_told_at_once(cells):
     assert "row 'three' waits for a person" in str(caught.value)
 
 
+def test_rows_that_cannot_be_compared_are_refused(cells):
+    one = {"name": "one", "model": "source_only"}
+    other = {"render": "lab_b", "split": "val", "count": 4}
+    with pytest.raises(RecipeError, match="row 'two' is scored on other images than the rest"):
+        cells([one, {**one, "name": "two", "set": {"data.test": other}}])
+    with pytest.raises(RecipeError, match="row 'two' has classes that the row with the most classes lacks: cell"):
+        cells([one, {**one, "name": "two", "set": renamed("cell", "RBC", "WBC")}])
+
+
+def renamed(name, *classes):
+    """Return changes to a recipe whose only class is these classes of the sets, by another name."""
+    left = {"Platelets": None, **dict.fromkeys(classes, name)}
+    sets = ("source", "target_labelled", "test")
+    return {"classes": [name], **{f"data.{one}.classes": left for one in sets}}
+
+
 def test_a_model_that_the_recipe_does_not_score_is_told(cells):
     with pytest.raises(
         InputError, match=r"Row 'one': expected a model that its recipe scores \(.*\); found 'teacher:x'"

@@ -55,6 +55,27 @@ def test_one_line_a_row_and_seed_for_spreadsheets(tree):
     assert [line["target_labels"] for line in lines] == ["0", "0", "0", "0", "8", "8"]
 
 
+def test_a_row_of_fewer_classes_is_scored_on_all_of_the_tables(grid, cells, finished):
+    left = {f"data.{name}.classes": {"Platelets": None} for name in ("source", "target_labelled", "test")}
+    part = {"name": "part", "model": "source_only", "set": {"classes": ["WBC", "RBC"], **left}}
+    rows = [part, {"name": "all", "model": "source_only"}]
+    found = cells(rows)
+    for cell in found:
+        finished(cell, 1.0)  # all that it knows
+    tree = {**tree_of(grid(rows).grid, found, final=False), "duplicates": []}
+    assert tree["classes"] == ["RBC", "WBC", "Platelets"]
+    assert row(tree, "all")["AP"] == [1.0, 1.0]
+    assert row(tree, "part")["AP"] == pytest.approx([2 / 3, 2 / 3])
+    assert {name: values[0] for name, values in row(tree, "part")["per_class"].items()} == {
+        "RBC": pytest.approx(1.0), "WBC": pytest.approx(1.0), "Platelets": 0.0
+    }  # fmt: skip
+    assert row(tree, "all")["difference"]["value"] == pytest.approx(1 / 3)
+    assert row(tree, "all")["difference"]["low"] > 0.2
+    assert "part knows no Platelets, which counts as an AP of 0 there." in markdown(tree)
+    assert "all knows no" not in markdown(tree)
+    assert as_csv(tree).count("part,") == 2
+
+
 def test_unequal_steps_are_marked_and_said(tree):
     found = tree(steps={"source": {"source_only": 6}})
     assert [row["name"] for row in found["rows"] if row["unequal"]] == ["source"]

@@ -106,7 +106,23 @@ def test_a_row_may_have_a_recipe_of_its_own(grid, tmp_path):
     assert file.recipe(file.grid.rows[0], 0, final=False).name == "other"
 
 
-@pytest.mark.parametrize("name", ["ablations", "few_labels", "labels_optional", "quick", "unlabelled"])
+def test_a_row_may_have_some_of_the_teachers(grid, tmp_path):
+    tree = yaml.safe_load((tmp_path / "small.yaml").read_text())
+    second = {"name": "small", "architecture": {"model": "yolo11n.yaml", "imgsz": 64}}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump({**tree, "teachers": [*tree["teachers"], second]}))
+    one = {"model": "student", "recipe": "two.yaml"}
+    changes = {"teachers.big.weight": 2.0, "teachers.small.weight": 3.0}
+    rows = [{**one, "name": "both"}, {**one, "name": "alone", "teachers": ["small"]}]
+    file = grid(rows, set=changes)
+    assert [teacher.weight for teacher in file.recipe(row(file, "both"), 0, final=False).teachers] == [2.0, 3.0]
+    alone = file.recipe(row(file, "alone"), 0, final=False).teachers
+    assert [(teacher.name, teacher.weight) for teacher in alone] == [("small", 3.0)]
+    file = grid([{**one, "name": "alone", "teachers": ["tiny"]}])
+    with pytest.raises(RecipeError, match=r"names of the recipe's teachers \['big', 'small'\]; found \['tiny'\]"):
+        file.recipe(file.grid.rows[0], 0, final=False)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (RECIPES / "bench").glob("*.yaml")))
 def test_the_projects_own_grids_have_recipes_without_a_mistake(name, monkeypatch):
     monkeypatch.setenv("DA_KD_DATA", "/data")
     file = load_grid(RECIPES / "bench" / f"{name}.yaml")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from da_kd.errors import DataError, WeightsError
+from da_kd.errors import DataError, RecipeError, WeightsError
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs
 from da_kd.store import Store
@@ -26,6 +26,26 @@ def test_the_classes_a_teacher_learns_decide_its_training_alone(recipe, steps):
     assert parts(new, "teach:own")["teachers.own.learns"] == ["WBC"]
     assert parts(new, "teach:own")["data.source"] != parts(old, "teach:own")["data.source"]
     assert parts(new, "source_only") == parts(old, "source_only")
+
+
+def test_a_teacher_is_the_same_beside_fewer_classes_of_a_recipe(recipe, steps):
+    both = steps(recipe("teachers.own.learns=[RBC]"))
+    lines = [f"data.{name}.classes={{WBC: null}}" for name in ("source", "target_labelled", "test")]
+    alone = ("classes=[RBC]", "teachers=[{name: own, architecture: {imgsz: 64}}]", *lines)
+    assert parts(both, "teach:own")["data.source"] == parts(steps(recipe(*alone)), "teach:own")["data.source"]
+
+
+def test_a_teacher_with_a_seed_of_its_own_is_shared_by_runs_of_other_seeds(recipe, steps):
+    shared, other = (steps(recipe("teachers.own.seed=3", f"seed={seed}")) for seed in (0, 1))
+    for name in ("teach:own", "predict:own"):
+        assert shared[name].output.fingerprint == other[name].output.fingerprint
+    assert shared["student"].output.fingerprint != other["student"].output.fingerprint
+    assert parts(shared, "teach:own") == parts(steps(recipe("seed=3")), "teach:own")
+
+
+def test_a_seed_means_nothing_beside_weights(recipe):
+    with pytest.raises(RecipeError, match=r"teachers\.one: 'seed' is for training"):
+        recipe("teachers.one.seed=3")
 
 
 def test_views_decide_predictions_and_not_the_training(recipe, steps):
