@@ -226,10 +226,10 @@ def _fuse(place: Path, images: int) -> Iterator[Callable[[], Any]]:
     from da_kd.events import Job
     from da_kd.recipe import Fuse, Teacher
     from da_kd.stages import fuse
-    from da_kd.stages.predict import read_predictions
+    from da_kd.stages.predict import StoredPredictions
 
     def work() -> None:
-        said = {name: read_predictions(place / name) for name in TEACHERS}
+        said = {name: StoredPredictions(place / name) for name in TEACHERS}
         fuse.run([Teacher(name=name, weights="-") for name in TEACHERS], said, Fuse(), CLASSES, place, Job())
 
     yield work

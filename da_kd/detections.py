@@ -205,6 +205,17 @@ class DetectionTable:
             **{name: getattr(self, name)[rows] for name in _BOX_COLUMNS},
         )
 
+    def part(self, images: slice) -> DetectionTable:
+        """Return the table of a run of images, ``slice(begin, end)``, without copying a box."""
+        offsets = self.offsets[images.start : images.stop + 1]
+        rows = slice(int(offsets[0]), int(offsets[-1]))
+        return dataclasses.replace(
+            self,
+            offsets=offsets - offsets[0],
+            **{name: getattr(self, name)[images] for name in _IMAGE_COLUMNS},
+            **{name: getattr(self, name)[rows] for name in _BOX_COLUMNS},
+        )
+
     def pick_boxes(self, keep: BoolArray) -> DetectionTable:
         """Return the table with the same images and only the boxes of the (B,) mask."""
         counts = np.bincount(self.image_index[keep], minlength=len(self))
@@ -214,8 +225,15 @@ class DetectionTable:
 
     def write(self, path: Path) -> None:
         """Write the table as one Parquet file (see :func:`read_table`), under a temporary name, then rename."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
+
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        pq.write_table(self.to_arrow(), temporary, compression="zstd")
+        os.replace(temporary, path)
+
+    def to_arrow(self) -> Any:
+        """Return the table as an Arrow table of one row an image; see :func:`from_arrow`."""
+        import pyarrow as pa
 
         boxes = pa.StructArray.from_arrays(
             [
@@ -230,7 +248,7 @@ class DetectionTable:
             names=list(_BOX_COLUMNS),
         )
         header = {"da_kd": json.dumps({"schema": 1, "vocabulary": self.vocabulary, "teachers": self.teachers})}
-        table = pa.table(
+        return pa.table(
             {
                 "key": pa.array(self.key, pa.string()),
                 "sha": pa.array(self.sha, pa.string()),
@@ -240,11 +258,9 @@ class DetectionTable:
                 "boxes": pa.LargeListArray.from_arrays(pa.array(self.offsets), boxes),
             }
         ).replace_schema_metadata(header)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
 
 
+_IMAGE_COLUMNS = ("key", "sha", "size", "reason", "searched")
 _BOX_COLUMNS = ("xyxy", "score", "label", "state", "agreement", "protected", "teacher_score")
 
 
@@ -267,10 +283,21 @@ def read_table(path: Path) -> DetectionTable:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, memory_map=False).combine_chunks()
-        header = json.loads((table.schema.metadata or {})[b"da_kd"])
+        return from_arrow(pq.read_table(path, memory_map=False))
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise DataError(f"Expected a detection table at {path}; it cannot be read ({error}).") from error
+
+
+def from_arrow(table: Any) -> DetectionTable:
+    """Return the detections of an Arrow table that :meth:`DetectionTable.to_arrow` made.
+
+    Raises:
+        KeyError: it is another table.
+        ValueError: its header is damaged.
+    """
+    import pyarrow as pa
+
+    table, header = table.combine_chunks(), json.loads((table.schema.metadata or {})[b"da_kd"])
     images = table.num_rows
     teachers, vocabulary = tuple(header["teachers"]), tuple(header["vocabulary"])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from da_kd.data import fingerprint as hash_images
 from da_kd.data import only_classes, spread
-from da_kd.detections import DetectionTable, read_table
+from da_kd.detections import read_table
 from da_kd.errors import RecipeError
 from da_kd.events import Job
 from da_kd.pipeline.inputs import Inputs, learns
@@ -175,7 +175,7 @@ def add_fuse(builder: Builder, this: Round) -> None:
         parts["review.audit"] = review.audit_digest(target, review.read_journal(builder.workspace))
 
     def work(out: Path, job: Job) -> None:
-        said = {t.name: predict.read_predictions(builder.made(f"predict:{t.name}")) for t in this.voices}
+        said = {t.name: predict.StoredPredictions(builder.made(f"predict:{t.name}")) for t in this.voices}
         known = {name: _read_sample(builder, name, this.voices) for name in samples}
         known |= _read_audit(builder, said) if audit else {}
         fuse.run(this.voices, said, recipe.fuse, recipe.classes, out, job, known)
@@ -183,7 +183,7 @@ def add_fuse(builder: Builder, this: Round) -> None:
     builder.add(this.name("fuse"), "fuse", parts, len(builder.inputs.get("target").table), work, version=5)
 
 
-def _read_audit(builder: Builder, said: Mapping[str, DetectionTable]) -> dict[str, fuse.Sample]:
+def _read_audit(builder: Builder, said: Mapping[str, predict.StoredPredictions]) -> dict[str, fuse.Sample]:
     """Return the audited images that are done, if there are any, and what the teachers said of them."""
     target = builder.inputs.get("target").table
     truth, chances = review.truth_of_audit(target, review.read_journal(builder.workspace))

@@ -1,38 +1,50 @@
 """*fuse*: maps every teacher's classes into the recipe's, merges the teachers, and sorts boxes by threshold.
 
-Takes seconds and never runs a teacher; every score is kept, and a threshold only sets a box's state.
+Takes seconds and never runs a teacher; every score is kept, and a threshold only sets a box's state. However large the
+set, what was said of ``AT_ONCE`` images is in memory at a time, and of all images no more than a number a box: labels
+are written part by part, and where thresholds or the guard need to know the whole set first, boxes are merged, or
+labels read, a second time. How the set is cut changes no label, no threshold and no verdict.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from da_kd.detections import Detections, DetectionTable, State, Vocabulary
 from da_kd.events import Job
 from da_kd.recipe import Fuse, Teacher
 from da_kd.stages.fuse.calibration import Calibration
 from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map, hints
-from da_kd.stages.fuse.guard import Home, guard, read_verdict
-from da_kd.stages.fuse.measure import calibrate, choose
-from da_kd.stages.fuse.merged import Fused, labels_of, merge_all
+from da_kd.stages.fuse.guard import Home, Verdict, demote, guard, read_verdict
+from da_kd.stages.fuse.guard_figures import Side, Tally
+from da_kd.stages.fuse.measure import calibrate, choose, scores_of
+from da_kd.stages.fuse.merged import Fused, in_parts, labels_of, merge_all
 from da_kd.stages.fuse.sample import Sample
 from da_kd.stages.fuse.thresholds import Cuts, Int8, fixed, thresholds
+from da_kd.stages.predict import Predictions
 from da_kd.store import write_json
+from da_kd.tables import read_parts, writing
+
+AT_ONCE = 1024  # images; more are hardly faster, and every one of them costs memory
 
 __all__ = ["Sample", "fuse", "read_cuts", "read_verdict", "run", "states", "thresholds"]
 
 
 def run(
     teachers: Sequence[Teacher],
-    predictions: Mapping[str, DetectionTable],
+    predictions: Mapping[str, Predictions],
     config: Fuse,
     vocabulary: Vocabulary,
     out: Path,
     job: Job,
     samples: Mapping[str, Sample] | None = None,
+    at_once: int = AT_ONCE,
 ) -> None:
     """Write ``labels.parquet`` into ``out``: pseudo labels with scores, agreement and states.
 
@@ -47,6 +59,7 @@ def run(
         out: the output folder.
         job: where progress goes.
         samples: by name, labelled images that the same teachers were run over.
+        at_once: how many images are in memory at a time.
 
     Raises:
         DataError: a class map does not fit, no teacher can see a class, or the tables are of different images.
@@ -59,25 +72,58 @@ def run(
         curves, told = calibrate(known, maps, config, job)
         write_json(out / "calibration.json", told)
 
-    def merged(said: Mapping[str, DetectionTable], job: Job) -> Fused:
+    def merged(said: Mapping[str, DetectionTable]) -> Fused:
         asked = [teacher for teacher in teachers if teacher.name in said]
-        return merge_all(asked, said, maps, config, vocabulary, job, curves)
+        return merge_all(asked, said, maps, config, vocabulary, Job(), curves)
 
-    fused = merged(predictions, job)
-    cuts, told = choose(fused, known, config, job, lambda sample: merged(sample.said, Job()))
-    write_json(out / "thresholds.json", told)
-    table = labels_of(fused, cuts, config)
-    if config.guard.mode != "off":
+    def all_merged(task: str) -> Iterator[Fused]:
+        return (merged(said) for said in in_parts(predictions, at_once, task, job))
+
+    def judged(target: Side) -> Verdict:
         sample = _home(known)
-        home = Home(sample, labels_of(merged(sample.said, Job()), cuts, config)) if sample else None
-        table, verdict = guard(table, home, config.guard, job)
-        verdict.write(out)
-    table.write(out / "labels.parquet")
-    counts = {state: int((table.state == state).sum()) for state in State}
+        home = Home(sample, labels_of(merged(sample.said), cuts, config)) if sample else None
+        return guard(target, vocabulary, home, config.guard, job)
+
+    names, scores = list(maps), lambda: scores_of(all_merged("scores"), config, len(vocabulary))
+    cuts, told = choose(names, vocabulary, scores, known, config, job, lambda sample: merged(sample.said))
+    write_json(out / "thresholds.json", told)
+    parts = (labels_of(fused, cuts, config) for fused in all_merged("merging"))
+    counts = _write_labels(out, parts, Tally(len(vocabulary)), judged if config.guard.mode != "off" else None)
     job.note(
-        f"{len(table)} images: {counts[State.KEPT]} boxes kept, {counts[State.UNCERTAIN]} uncertain, "
+        f"{len(predictions[names[0]])} images: {counts[State.KEPT]} boxes kept, {counts[State.UNCERTAIN]} uncertain, "
         f"{counts[State.DROPPED]} dropped."
     )
+
+
+def _write_labels(
+    out: Path, parts: Iterable[DetectionTable], tally: Tally, judged: Callable[[Side], Verdict] | None
+) -> list[int]:
+    """Write labels that come in parts, and what the guard thinks of them; return how many boxes are of each state."""
+    draft = out / ".merged.parquet"
+    try:
+        counts = _write(draft, parts, tally)
+        if judged is not None:
+            verdict = judged(tally.side())
+            verdict.write(out)
+            if verdict.demoted:
+                counts = _write(draft, (demote(part, verdict)[0] for part in read_parts(draft)))
+        os.replace(draft, out / "labels.parquet")
+    finally:
+        draft.unlink(missing_ok=True)
+    return counts
+
+
+def _write(path: Path, parts: Iterable[DetectionTable], tally: Tally | None = None) -> list[int]:
+    """Write parts into one file, counting them in ``tally``; return how many boxes are of each state."""
+    counts = np.zeros(len(State), np.int64)
+    with writing(path) as add:
+        for part in parts:
+            add(part)
+            counts += np.bincount(part.state, minlength=len(State))
+            if tally is not None:
+                tally.add(part)
+    found: list[int] = counts.tolist()
+    return found
 
 
 def _home(samples: Mapping[str, Sample]) -> Sample | None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from da_kd.detections import BoolArray, DetectionTable, State
+from da_kd.detections import BoolArray, DetectionTable, State, Vocabulary
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.merging.merge import Pool
@@ -108,16 +108,22 @@ class Verdict:
     classes: tuple[ClassVerdict, ...]
     demoted: tuple[str, ...] = ()
 
+    @property
+    def collapsed(self) -> tuple[str, ...]:
+        """The classes that are lost or exploded."""
+        return tuple(item.name for item in self.classes if item.verdict in COLLAPSED)
+
     def write(self, folder: Path) -> None:
         """Write ``guard.json`` into ``folder``."""
         write_json(folder / FILE, {"schema": 1, **asdict(self)})
 
 
-def guard(labels: DetectionTable, home: Home | None, config: Guard, job: Job) -> tuple[DetectionTable, Verdict]:
-    """Judge fused labels, say what looks broken, and return them with collapsed classes demoted where asked.
+def guard(target: Side, vocabulary: Vocabulary, home: Home | None, config: Guard, job: Job) -> Verdict:
+    """Judge fused labels and say what looks broken; ``demoted`` names the classes that :func:`demote` is to take.
 
     Args:
-        labels: the target's, as fused.
+        target: the target's labels, counted as they were fused.
+        vocabulary: their classes.
         home: see :func:`judge`.
         config: the recipe's section; ``off`` is the caller's business.
         job: hears a sentence for everything that looks broken.
@@ -125,7 +131,7 @@ def guard(labels: DetectionTable, home: Home | None, config: Guard, job: Job) ->
     Raises:
         DataError: the set as a whole looks broken, and the recipe refuses such a set.
     """
-    verdict = judge(labels, home, config)
+    verdict = judge_counts(target, vocabulary, home, config)
     if verdict.verdict == "broken":
         found = f"The pseudo labels look broken: {'; '.join(verdict.reasons)}."
         if config.mode == "refuse":
@@ -135,29 +141,34 @@ def guard(labels: DetectionTable, home: Home | None, config: Guard, job: Job) ->
             )
         job.warn(found)
     if config.demote:
-        labels, verdict = demote(labels, verdict)
+        verdict = dataclasses.replace(verdict, demoted=verdict.collapsed)
     for item in verdict.classes:
         if item.verdict in COLLAPSED:
             teaches = "it is no longer searched for" if item.name in verdict.demoted else "silence about it will teach"
             job.warn(f"Class '{item.name}' is {item.verdict}: {item.reason}; {teaches}. Review it first.")
-    return labels, verdict
+    return verdict
 
 
 def judge(labels: DetectionTable, home: Home | None, config: Guard) -> Verdict:
+    """Return what the guard thinks of fused labels, all at hand; see :func:`judge_counts`."""
+    return judge_counts(count_boxes(labels), labels.vocabulary, home, config)
+
+
+def judge_counts(target: Side, vocabulary: Vocabulary, home: Home | None, config: Guard) -> Verdict:
     """Return what the guard thinks of fused labels.
 
     Args:
-        labels: the target's.
+        target: the target's, counted.
+        vocabulary: their classes.
         home: the same teachers on labelled source images; None, or fewer than ten images, are nothing to compare with.
         config: the figures beyond which labels count as collapsed.
     """
     if home is not None and len(home.labels) < FEWEST:
         home = None
-    target = count_boxes(labels)
     source, truth = (count_boxes(home.labels), count_boxes(home.sample.truth)) if home else (None, None)
     own, other = target.figures(), source.figures() if source else NOTHING
-    classes = tuple(_class(name, i, target, source, truth, config) for i, name in enumerate(labels.vocabulary))
-    if len(labels) < FEWEST:
+    classes = tuple(_class(name, i, target, source, truth, config) for i, name in enumerate(vocabulary))
+    if target.total < FEWEST:
         reasons = []
     elif truth is None or source is None:
         reasons = _alone(own, target.empty)
@@ -181,17 +192,18 @@ def judge(labels: DetectionTable, home: Home | None, config: Guard) -> Verdict:
 def demote(labels: DetectionTable, verdict: Verdict) -> tuple[DetectionTable, Verdict]:
     """Return labels that no longer count silence about a collapsed class as background, and the verdict saying so.
 
+    Any part of the labels that the verdict is about will do.
+
     A lost or exploded class is not searched for on any image, and its kept boxes become uncertain: of an exploded class
     most must be wrong, and a few boxes of a lost one, with nothing that says where it is not, teach a student to see it
     everywhere. What a person protected stays as it is.
     """
-    fate = {item.name: item.verdict for item in verdict.classes}
-    collapsed = np.array([fate[name] in COLLAPSED for name in labels.vocabulary])
+    collapsed = np.array([name in verdict.collapsed for name in labels.vocabulary])
     doubtful: BoolArray = collapsed[labels.label] & (labels.state == State.KEPT) & ~labels.protected
-    demoted = tuple(name for name, gone in zip(labels.vocabulary, collapsed, strict=True) if gone)
     state = np.where(doubtful, State.UNCERTAIN, labels.state).astype(np.int8)
     searched: BoolArray = labels.searched & ~collapsed
-    return dataclasses.replace(labels, searched=searched, state=state), dataclasses.replace(verdict, demoted=demoted)
+    after = dataclasses.replace(labels, searched=searched, state=state)
+    return after, dataclasses.replace(verdict, demoted=verdict.collapsed)
 
 
 def read_verdict(folder: Path) -> dict[str, Any] | None:

@@ -5,11 +5,14 @@ Labelled images are used only if no teacher learned from them, and only if the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from da_kd.boxes import FloatArray, IntArray
 from da_kd.detections import BoolArray, DetectionTable, State, Vocabulary
 from da_kd.errors import DataError
 from da_kd.events import Job
@@ -52,13 +55,45 @@ def calibrate(
     return found, {"method": config.calibrate, "labels": _used(sample), "teachers": teachers}
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What the merged boxes of a set score.
+
+    Attributes:
+        by_class: for each of C classes the (N,) float32 scores of its boxes that may be kept.
+        images: (C,) how many images were searched for each class.
+    """
+
+    by_class: tuple[FloatArray, ...]
+    images: IntArray
+
+
+def scores_of(parts: Iterable[Fused], config: Fuse, classes: int) -> Scores:
+    """Return what the merged boxes of a set score that comes in parts; of all else nothing is kept."""
+    columns, images = [array("f") for _ in range(classes)], np.zeros(classes, np.int64)
+    for part in parts:
+        boxes = part.boxes.pick(_may_be_kept(part, config))
+        for label in np.unique(boxes.label).tolist():
+            columns[label].frombytes(boxes.score[boxes.label == label].tobytes())
+        images += part.searched.sum(axis=0)
+    return Scores(tuple(np.frombuffer(column, np.float32) for column in columns), images)
+
+
 def choose(
-    fused: Fused, samples: Mapping[str, Sample], config: Fuse, job: Job, again: Callable[[Sample], Fused]
+    voices: Sequence[str],
+    vocabulary: Vocabulary,
+    target: Callable[[], Scores],
+    samples: Mapping[str, Sample],
+    config: Fuse,
+    job: Job,
+    again: Callable[[Sample], Fused],
 ) -> tuple[Cuts, dict[str, Any]]:
     """Return the thresholds, and what is to be written of them.
 
     Args:
-        fused: the merged boxes of the target.
+        voices: the teachers' names.
+        vocabulary: the recipe's classes.
+        target: says what the merged boxes of the target score; asked only where that decides.
         samples: labelled images by name.
         config: how to choose.
         job: hears what was chosen, and for which classes nothing could be.
@@ -67,24 +102,22 @@ def choose(
     Raises:
         DataError: there are no labelled images to choose on.
     """
-    how, vocabulary = config.thresholds, fused.vocabulary
+    how = config.thresholds
     sample: Sample | None = None
-    boxes = fused.boxes.pick(_may_be_kept(fused, config))
-    score, label = boxes.score, boxes.label
     by_audit = how.by == "audit" or (how.by == "f_beta" and config.fit_on == "audit")
     if how.by == "fixed" or _waits(by_audit, samples, "fuse.thresholds", job):
         cuts = fixed(config, vocabulary)
     elif how.by == "quantile":
-        cuts = computed(by_quantile(score, label, len(vocabulary), how.quantile), config, vocabulary)
+        cuts = computed(by_quantile(target().by_class, how.quantile), config, vocabulary)
     elif how.by == "source_distribution":
         sample = samples.get("source_val", samples.get("source"))
         if sample is None:
             raise DataError("fuse.thresholds: 'source_distribution' needs labelled source images; add 'data.source'.")
-        found = by_source_distribution(score, label, fused.searched.sum(axis=0), sample.truth)
-        cuts = computed(found, config, vocabulary)
+        said = target()
+        cuts = computed(by_source_distribution(said.by_class, said.images, sample.truth), config, vocabulary)
     else:
         sample = samples["audit"] if by_audit else _held_out(samples, config, "fuse.thresholds")
-        for teacher in fused.teachers:
+        for teacher in voices:
             _said(sample, teacher, "fuse.thresholds")
         theirs = again(sample)
         judged = judge(sample.truth, theirs.searched, theirs.boxes.pick(_may_be_kept(theirs, config)))

@@ -1,9 +1,9 @@
-"""All images' boxes, merged and not yet sorted by threshold; and the table of labels that thresholds make of them."""
+"""Many images' boxes, merged and not yet sorted by threshold; and the table of labels that thresholds make of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ from da_kd.stages.fuse.classes import ClassMap
 from da_kd.stages.fuse.coarse import regions, together
 from da_kd.stages.fuse.pool import Curve, pour, pour_coarse, read_by, slices
 from da_kd.stages.fuse.thresholds import Cuts, Int8
+from da_kd.stages.predict import Predictions
+
+_APART = "The teachers' predictions are of different images; run *predict* for all of them again."
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,32 @@ class Fused:
         return lonely
 
 
+def in_parts(
+    predictions: Mapping[str, Predictions], at_once: int, task: str, job: Job
+) -> Iterator[dict[str, DetectionTable]]:
+    """Yield, by teacher name, what was said of so many images at a time, in order; once at least.
+
+    Args:
+        predictions: by teacher name, what it said, over the same images.
+        at_once: how many images.
+        task: what the progress is of.
+        job: where it goes.
+
+    Raises:
+        DataError: the teachers were not asked about as many images.
+    """
+    counts = {len(said) for said in predictions.values()}
+    if len(counts) > 1:
+        raise DataError(_APART)
+    total = counts.pop()
+    for begin in range(0, max(total, 1), at_once):
+        job.progress(task, begin, total, "images")
+        job.check()
+        images = slice(begin, min(begin + at_once, total))
+        yield {name: said.part(images) for name, said in predictions.items()}
+    job.progress(task, total, total, "images")
+
+
 def merge_all(
     teachers: Sequence[Teacher],
     predictions: Mapping[str, DetectionTable],
@@ -79,7 +108,7 @@ def merge_all(
     tables = [predictions[teacher.name] for teacher in teachers]
     first = tables[0]
     if any(table.key != first.key for table in tables):
-        raise DataError("The teachers' predictions are of different images; run *predict* for all of them again.")
+        raise DataError(_APART)
     ordered = [maps[teacher.name] for teacher in teachers]
     bends = [curves[teacher.name] for teacher in teachers] if curves else []
     weight = np.array(

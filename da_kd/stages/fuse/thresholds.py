@@ -93,23 +93,19 @@ def computed(keep: Sequence[float | str], config: Fuse, vocabulary: Vocabulary) 
     return Cuts(tuple(kept), tuple(dropped), tuple(not isinstance(score, str) for score in keep), problems)
 
 
-def by_quantile(score: FloatArray, label: npt.NDArray[np.integer], classes: int, quantile: float) -> list[float | str]:
-    """Return for each class the score that this share of its boxes lies below."""
-    each = [score[label == position] for position in range(classes)]
-    return [_float(np.quantile(mine, quantile, method="lower")) if len(mine) else _NO_BOX for mine in each]
+def by_quantile(scores: Sequence[FloatArray], quantile: float) -> list[float | str]:
+    """Return for each class, given its scores, the one that this share of them lies below."""
+    return [_float(np.quantile(mine, quantile, method="lower")) if len(mine) else _NO_BOX for mine in scores]
 
 
-def by_source_distribution(
-    score: FloatArray, label: npt.NDArray[np.integer], images: IntArray, truth: DetectionTable
-) -> list[float | str]:
+def by_source_distribution(scores: Sequence[FloatArray], images: IntArray, truth: DetectionTable) -> list[float | str]:
     """Return for each class the score that leaves as many boxes per image as the source's labels have.
 
     This takes for granted that an image of the target holds as many objects of a class as one of the source, on the
     average; where cells lie denser or streets are emptier it is wrong by just that factor.
 
     Args:
-        score: (N,) merged scores on the target.
-        label: (N,) their classes.
+        scores: for each class the merged scores on the target.
         images: (C,) how many target images were searched for each class.
         truth: labelled source images.
     """
@@ -117,7 +113,7 @@ def by_source_distribution(
     objects, searched = np.bincount(kept, minlength=len(images)), truth.searched.sum(axis=0)
     found: list[float | str] = []
     for position in range(len(images)):
-        mine = np.sort(score[label == position])[::-1]
+        mine = np.sort(scores[position])[::-1]
         if not objects[position]:
             found.append("the source's labels have no object of it")
         elif not len(mine):

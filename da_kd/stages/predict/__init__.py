@@ -23,12 +23,16 @@ from da_kd.events import Job
 from da_kd.stages.predict import fleet, local
 from da_kd.stages.predict.earlier import Earlier
 from da_kd.stages.predict.shards import shards
+from da_kd.stages.predict.stored import Predictions, StoredPredictions
 from da_kd.teachers import Image, Teacher
 from da_kd.teachers.batches import Answer
 from da_kd.teachers.device import resolve_device
 
 if TYPE_CHECKING:
     from da_kd.recipe import Predict
+
+
+__all__ = ["Predictions", "StoredPredictions", "read_predictions", "refuse_unreadable", "run"]
 
 
 def run(
@@ -85,7 +89,7 @@ def run(
 
 
 def read_predictions(folder: Path) -> DetectionTable:
-    """Return all shards of a finished *predict* as one table."""
+    """Return all shards of a finished *predict* as one table; see :class:`StoredPredictions` for large sets."""
     return stack([read_table(path) for path in sorted((folder / "shards").glob("*.parquet"))])
 
 

@@ -12,6 +12,7 @@ from da_kd.events import Event, Job
 from da_kd.recipe import Fuse, Guard, Teacher
 from da_kd.stages import fuse
 from da_kd.stages.fuse.guard import Home, demote, guard, judge
+from da_kd.stages.fuse.guard_figures import count_boxes
 from da_kd.stages.fuse.sample import Sample
 
 NAMES = ("RBC", "WBC", "Platelets")
@@ -89,11 +90,12 @@ def test_few_expected_objects_say_nothing():
 )
 def test_a_set_that_looks_broken_is_told_with_its_reason(target, at_home, reason):
     told: list[Event] = []
-    _, verdict = guard(target, at_home, Guard(demote=False), Job(told.append))
+    counted = count_boxes(target), target.vocabulary
+    verdict = guard(*counted, at_home, Guard(demote=False), Job(told.append))
     assert verdict.verdict == "broken"
     assert reason in told[0].text
     with pytest.raises(DataError, match=r"labels look broken: .*'fuse.guard.mode: warn' goes on"):
-        guard(target, at_home, Guard(mode="refuse"), Job())
+        guard(*counted, at_home, Guard(mode="refuse"), Job())
 
 
 @pytest.mark.parametrize("at_home", [None, home(images=9)])
@@ -108,8 +110,9 @@ def test_a_lost_class_is_not_searched_for_and_its_few_boxes_are_doubted():
     alone = np.flatnonzero(table.label == 2)[1:]
     table = table.pick_boxes(~np.isin(np.arange(len(table.label)), alone))
     told: list[Event] = []
-    after, verdict = guard(table, home(), Guard(), Job(told.append))
-    assert verdict.demoted == ("Platelets",)
+    verdict = guard(count_boxes(table), NAMES, home(), Guard(), Job(told.append))
+    after, again = demote(table, verdict)
+    assert verdict.demoted == again.demoted == ("Platelets",)
     assert after.searched.all(axis=0).tolist() == [True, True, False]
     assert not after.searched[:, 2].any()
     assert np.array_equal(after.state == State.UNCERTAIN, table.label == 2)
@@ -133,8 +136,7 @@ def test_an_exploded_class_is_doubted_but_for_what_a_person_did():
 def test_nothing_is_demoted_where_the_recipe_does_not_want_it():
     told: list[Event] = []
     table = labels((4, 1, 0))
-    after, verdict = guard(table, home(), Guard(demote=False), Job(told.append))
-    assert after is table
+    verdict = guard(count_boxes(table), NAMES, home(), Guard(demote=False), Job(told.append))
     assert verdict.demoted == ()
     assert "silence about it will teach" in told[0].text
 

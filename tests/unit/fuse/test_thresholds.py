@@ -31,24 +31,26 @@ def table(found, searched=None, state=None):
     return table_of(CLASSES, records, parts, searched, state)
 
 
-SCORE, LABEL = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], np.float32), np.array([0, 0, 0, 0, 0, 1])
+SCORE = np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32)
+BY_CLASS = (SCORE, np.array([0.4], np.float32))
+NONE = np.zeros(0, np.float32)
 
 
 def test_a_quantile_is_taken_of_each_class():
-    keep = by_quantile(SCORE, LABEL, 3, 0.75)
+    keep = by_quantile((*BY_CLASS, NONE), 0.75)
     assert keep[:2] == [float(np.float32(0.8)), float(np.float32(0.4))]
     assert keep[2] == "no box of it was found"
-    assert by_quantile(SCORE, LABEL, 1, 0) == [float(np.float32(0.5))]
-    assert by_quantile(SCORE, LABEL, 1, 1) == [float(np.float32(0.9))]
+    assert by_quantile((SCORE,), 0) == [float(np.float32(0.5))]
+    assert by_quantile((SCORE,), 1) == [float(np.float32(0.9))]
 
 
 def test_as_many_boxes_are_kept_as_the_source_has_per_image():
     truth = table({"a": [(0, 0, 9, 9, 1, 0)] * 3, "b": [(0, 0, 9, 9, 1, 0)]})  # two an image
     none = "the source's labels have no object of it"
-    assert by_source_distribution(SCORE, LABEL, np.array([2, 2]), truth) == [float(np.float32(0.6)), none]
-    assert by_source_distribution(SCORE, LABEL, np.array([1, 2]), truth)[0] == float(np.float32(0.8))
-    assert by_source_distribution(SCORE, LABEL, np.array([9, 2]), truth)[0] == 0.0  # there are not as many
-    assert by_source_distribution(SCORE[:5], LABEL[:5], np.array([1, 1]), table({"a": [(0, 0, 9, 9, 1, 1)]})) == [
+    assert by_source_distribution(BY_CLASS, np.array([2, 2]), truth) == [float(np.float32(0.6)), none]
+    assert by_source_distribution(BY_CLASS, np.array([1, 2]), truth)[0] == float(np.float32(0.8))
+    assert by_source_distribution(BY_CLASS, np.array([9, 2]), truth)[0] == 0.0  # there are not as many
+    assert by_source_distribution((SCORE, NONE), np.array([1, 1]), table({"a": [(0, 0, 9, 9, 1, 1)]})) == [
         none,
         "no box of it was found",
     ]
@@ -57,9 +59,9 @@ def test_as_many_boxes_are_kept_as_the_source_has_per_image():
 def test_ignored_and_unsearched_source_labels_do_not_count():
     rows = [(0, 0, 9, 9, 1, 0), (20, 0, 29, 9, 1, 0)]
     truth = table({"a": rows, "b": []}, state={"a": np.array([State.KEPT, State.IGNORED])})
-    assert by_source_distribution(SCORE, LABEL, np.array([4, 4]), truth)[0] == float(np.float32(0.8))  # 0.5 an image
+    assert by_source_distribution(BY_CLASS, np.array([4, 4]), truth)[0] == float(np.float32(0.8))  # 0.5 an image
     blind = table({"a": rows}, searched=["WBC"]).pick_boxes(np.zeros(2, bool))
-    assert isinstance(by_source_distribution(SCORE, LABEL, np.array([4, 4]), blind)[0], str)
+    assert isinstance(by_source_distribution(BY_CLASS, np.array([4, 4]), blind)[0], str)
 
 
 def seen(score, right, objects):
