@@ -18,6 +18,7 @@ from da_kd.stages.report.facts import TEACHER, ReportFacts, in_order, name_of
 
 Figure = dict[str, Any]
 
+_FEW = 8  # epochs that each get a number
 _BINS = 40
 _MANY_CLASSES = 10  # from here on bars would be too thin
 _TEACHER_SHADES = 4
@@ -92,6 +93,7 @@ def curve(epochs: Sequence[Mapping[str, float]]) -> Figure | None:
         return None
     layout = chart_layout(220) | {"showlegend": False}
     layout["xaxis"] |= {"title": axis_title("epoch"), "rangemode": "tozero", "showgrid": False}
+    layout["xaxis"] |= {"dtick": 1} if len(epochs) <= _FEW else {}  # no half epochs
     layout["yaxis"] |= {"title": axis_title("loss"), "rangemode": "tozero", "nticks": 5}
     reached = _line(epochs, "val_AP", "validation AP", "--ink-soft")
     if reached:
@@ -168,9 +170,10 @@ def _upright(at: float) -> dict[str, Any]:
 
 
 def _flag(word: str, at: float, left: bool) -> dict[str, Any]:
-    """Return the text over a threshold's line; the two lean away from each other."""
+    """Return the text over a threshold's line; the two lean away from each other, and none over the edge."""
     text = f"{word} {at:.2f}"
-    place = {"x": at, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if left and at > 0.2 else "left"}  # noqa: PLR2004
+    side = "right" if (left and at > 0.2) or at > 0.85 else "left"  # noqa: PLR2004
+    place = {"x": at, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": side}
     return {"text": text, "showarrow": False, "font": {"color": "--ink", "size": 12}, **place}
 
 
