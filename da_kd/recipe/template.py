@@ -117,6 +117,7 @@ teachers:
     {"" if mapped else "# "}classes: {{{shown}}}  # the teacher's names mapped to yours; equal names need no entry
 """
     return f"""\
+# restyle: {{copies: 3}}     # shows the source in the target's colours as well; an epoch is then four times as long
 teachers:
   - name: teacher
     architecture: {{model: {answers.teacher}, imgsz: {answers.imgsz}}}  # trained from scratch
