@@ -28,7 +28,7 @@ def review(
     ] = False,
     images: Annotated[
         int | None,
-        typer.Option("--images", min=0, help="How many images may wait at once, 0 for all. Default: the recipe's."),
+        typer.Option("--images", min=0, help="How many images may wait at once, or --write lets out; 0 for all."),
     ] = None,
     write: Annotated[
         Path | None,
@@ -62,7 +62,7 @@ def review(
             given = dataclasses.replace(given, most=images or None)
         taken = place.recipe().review.mode == "human"
         if write is not None or take is not None:
-            _elsewhere(given, place, write, take, job)
+            _elsewhere(given, place, write, take, images or None, job)
             return
         if not taken:
             job.warn("This run does not take what is decided in the App; for that, run it with review.mode 'human'.")
@@ -75,7 +75,9 @@ def review(
         say(f"Go on with what you decided: da-kd resume {run}")
 
 
-def _elsewhere(given: ReviewInput, place: Run, write: Path | None, take: Path | None, job: Job) -> None:
+def _elsewhere(
+    given: ReviewInput, place: Run, write: Path | None, take: Path | None, most: int | None, job: Job
+) -> None:
     """Let the labels out to another program, or take back what became of them there."""
     from da_kd.cli.terminal import say
     from da_kd.stages.review.elsewhere import take_coco, write_labels
@@ -83,7 +85,7 @@ def _elsewhere(given: ReviewInput, place: Run, write: Path | None, take: Path | 
     if take is not None:
         say(f"{take_coco(given, take, place.workspace, job)} new decision(s) from {take}.")
     if write is not None:
-        say(f"{write_labels(given, place.workspace, write, job)} boxes in {write}.")
+        say(f"{write_labels(given, place.workspace, write, job, most)} boxes in {write}.")
 
 
 def _given(place: Run, name: str, job: Job) -> ReviewInput:

@@ -18,29 +18,41 @@ from da_kd.data.export import write_coco, write_yolo
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.stages.review import journal, overlay
+from da_kd.stages.review import journal, overlay, snapshots
 from da_kd.stages.review.compare import Label, Reviewed, compare
 from da_kd.stages.review.journal import Box
 from da_kd.stages.review.overlay import SAME
 from da_kd.stages.review.person import user
-from da_kd.stages.review.stage import ReviewInput
+from da_kd.stages.review.stage import ReviewInput, most_doubtful
 
 SHOWN = (State.KEPT, State.UNCERTAIN)
 MOVED = 1.0  # pixels; other programs round
 
 
-def write_labels(given: ReviewInput, workspace: Path, place: Path, job: Job) -> int:
+def write_labels(given: ReviewInput, workspace: Path, place: Path, job: Job, most: int | None = None) -> int:
     """Write the labels, with what people decided so far, for another program; return how many boxes there are.
 
     A name that ends in ``.json`` becomes a COCO file with the boxes that are kept or uncertain, any other a YOLO data
     set with those that are kept.
+
+    Args:
+        given: the fused labels.
+        workspace: holds the journal.
+        place: what to write.
+        job: where progress goes.
+        most: how many images to write, those that are most worth a look and not done yet; None for all.
 
     Raises:
         DataError: the place cannot be written, or holds something.
     """
     if place.exists():
         raise DataError(f"Expected a new place to write labels to; {place} is there already. Name another one.")
-    table = overlay.apply(given.table, journal.read(workspace, job), job)
+    entries = journal.read(workspace, job)
+    table = overlay.apply(given.table, entries, job)
+    if most is not None:
+        done = journal.complete(entries, table.sha)
+        open_ = table.take([row for row, sha in enumerate(table.sha) if sha not in done])
+        table = open_.take(most_doubtful(open_, most))
     shown = table.pick_boxes(np.isin(table.state, SHOWN))
     if place.suffix == ".json":
         write_coco(shown, place)
@@ -89,7 +101,9 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
     for old in journal.in_force(journal.read(workspace, job), {image.sha for image in images}):
         if old.dataset == name and old.label not in said:
             entries.append(journal.Entry(old.sha, "withdrawn", old.label_id, name, when=when, who=user()))
-    return journal.append(workspace, entries)
+    count = journal.append(workspace, entries)
+    snapshots.keep(given, workspace, job)
+    return count
 
 
 def _reviewed(table: DetectionTable, row: int, boxes: Detections, asked: tuple[str, ...]) -> Reviewed:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from da_kd.boxes import iou
+from da_kd.boxes import IntArray, iou
 from da_kd.detections import DetectionTable, State
 from da_kd.events import Job
 from da_kd.stages.review.journal import Box, Entry, in_force
@@ -38,6 +38,17 @@ def apply(table: DetectionTable, entries: Sequence[Entry], job: Job | None = Non
     What finds no box is added, but for a rejection, which has nothing to do. Entries of classes the table does not know
     are left out and counted in a warning.
     """
+    return _laid_over(table, entries, job).table()
+
+
+def explained(table: DetectionTable, entries: Sequence[Entry]) -> tuple[DetectionTable, tuple[Entry | None, ...]]:
+    """Return what :func:`apply` returns, and for each box the entry that decided on it; None where nobody did."""
+    work = _laid_over(table, entries, None)
+    return work.table(), work.origins()
+
+
+def _laid_over(table: DetectionTable, entries: Sequence[Entry], job: Job | None) -> _Work:
+    """Return the boxes of a table with the entries laid over them."""
     known = set(table.vocabulary)
     strange: Counter[str] = Counter()
     by_sha: dict[str, list[Entry]] = {}
@@ -55,14 +66,14 @@ def apply(table: DetectionTable, entries: Sequence[Entry], job: Job | None = Non
             work.decide(image, list(group))
         for entry in said:
             if entry.action == "complete":
-                work.close(image, entry.classes or table.vocabulary)
+                work.close(image, entry)
     if strange and job is not None:
         named = ", ".join(f"'{name}' ({count})" for name, count in sorted(strange.items()))
         job.warn(
             f"{sum(strange.values())} decision(s) of the review journal are about classes that this recipe does not "
             f"have: {named}. They stay in the journal and are left out here."
         )
-    return work.table()
+    return work
 
 
 class _Work:
@@ -79,6 +90,7 @@ class _Work:
             self._columns[name] = np.concatenate([column, more])
         self._image = np.concatenate([table.image_index, np.zeros(room, np.int64)])
         self._rows: dict[int, list[int]] = {}
+        self._origin: dict[int, Entry] = {}
         self._searched = table.searched.copy()
 
     def decide(self, image: int, entries: Sequence[Entry]) -> None:
@@ -92,15 +104,16 @@ class _Work:
             if row is not None:
                 self._put(row, entry)
 
-    def close(self, image: int, names: Sequence[str]) -> None:
-        """Drop the boxes of these classes that nobody decided on; the classes were looked for."""
-        asked = np.isin(np.array(self._table.vocabulary), list(names))
+    def close(self, image: int, entry: Entry) -> None:
+        """Drop the boxes that nobody decided on, of the classes that were asked for; these were looked for."""
+        asked = np.isin(np.array(self._table.vocabulary), list(entry.classes or self._table.vocabulary))
         self._searched[image] |= asked
         rows = np.array(self._rows.get(image, range(*self._table.offsets[image : image + 2])), np.int64)
         ignored = self._columns["state"][rows] == State.IGNORED
         rest = rows[~self._columns["protected"][rows] & ~ignored & asked[self._columns["label"][rows]]]
         self._columns["state"][rest] = State.DROPPED
         self._columns["protected"][rest] = True
+        self._origin.update(dict.fromkeys(rest.tolist(), entry))
 
     def _pairs(self, rows: Sequence[int], entries: Sequence[Entry]) -> dict[int, int]:
         """Return the row each entry is about, best overlap first, and ``before`` before ``after``."""
@@ -140,6 +153,7 @@ class _Work:
 
     def _put(self, row: int, entry: Entry) -> None:
         """Write a decision into a row."""
+        self._origin[row] = entry
         self._columns["state"][row] = State.DROPPED if entry.action == "rejected" else State.KEPT
         self._columns["protected"][row] = True
         if entry.action in ("relabelled", "moved", "added"):
@@ -153,12 +167,19 @@ class _Work:
 
     def table(self) -> DetectionTable:
         """Return the result, boxes in the order of images."""
-        image = self._image[: self._count]
-        order = np.argsort(image, kind="stable")
+        image, order = self._image[: self._count], self._order()
         counts = np.bincount(image, minlength=len(self._table))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         columns: dict[str, Any] = {name: column[order] for name, column in self._columns.items()}
         return dataclasses.replace(self._table, offsets=offsets, searched=self._searched, **columns)
+
+    def origins(self) -> tuple[Entry | None, ...]:
+        """Return the entry that decided on each box of the result; of several, the last."""
+        return tuple(self._origin.get(row) for row in self._order().tolist())
+
+    def _order(self) -> IntArray:
+        order: IntArray = np.argsort(self._image[: self._count], kind="stable")
+        return order
 
 
 def conflicts(table: DetectionTable) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 from da_kd.errors import InputError
 from da_kd.events import Job
 from da_kd.stages.review import dataset as datasets
-from da_kd.stages.review import journal
+from da_kd.stages.review import journal, snapshots
 from da_kd.stages.review.compare import compare
 from da_kd.stages.review.opening import for_person, open_dataset
 from da_kd.stages.review.room import open_room
@@ -36,6 +36,8 @@ def open_for_person(given: ReviewInput, workspace: Path, job: Job) -> str:
 def take_back(given: ReviewInput, workspace: Path, job: Job) -> int:
     """Write what the person did since the data set was made into the journal; return how many entries are new.
 
+    What stands in the journal then is kept as a snapshot of its own as well (see
+    :mod:`da_kd.stages.review.snapshots`).
     A decision that stands in the journal and was undone since is withdrawn by an entry of its own. May be called as
     often as one likes, also while another process serves the App.
 
@@ -55,6 +57,7 @@ def take_back(given: ReviewInput, workspace: Path, job: Job) -> int:
     entries = _decisions(images, name, journal.read(workspace, job), given.table.vocabulary, job)
     count = journal.append(workspace, entries)
     job.note(f"Review: {count} new decision(s) from the data set '{name.partition('@')[0]}'.")
+    snapshots.keep(given, workspace, job)
     return count
 
 

@@ -83,7 +83,7 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
 
     entries = journal.read(workspace, job)
     table = apply_rule(overlay.apply(given.table, entries, job), config.accept)
-    images = _shown(table, given.most)
+    images = most_doubtful(table, given.most)
     with open_room(workspace, job) as fo, importing(workspace, job):
         content = f"auto:{datasets.content_hash(table)}"
         shown = datasets.import_table(
@@ -97,8 +97,8 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
     _write(table, entries, out, name, job)
 
 
-def _shown(table: DetectionTable, most: int | None) -> IntArray:
-    """Return the images that a data set of a rule's labels shows, in their own order: of many, the most doubtful."""
+def most_doubtful(table: DetectionTable, most: int | None) -> IntArray:
+    """Return the positions of the images that are most worth a look by their labels, in their own order; None: all."""
     images = np.flatnonzero(table.ok)
     return images if most is None or len(images) <= most else np.sort(most_worth(weigh(table), images, most))
 

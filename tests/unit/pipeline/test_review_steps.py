@@ -4,7 +4,7 @@ import pytest
 
 from da_kd.detections import State, read_table
 from da_kd.events import Job
-from da_kd.pipeline import load_inputs
+from da_kd.pipeline import load_inputs, review_input
 from da_kd.pipeline.reporting import _simulated as told_of
 from da_kd.pipeline.run import run
 from da_kd.recipe.load import RecipeError
@@ -34,6 +34,8 @@ def prints(steps):
         ("human", "data.target_labelled.fraction=0.5", False),
         ("skip", "review.audit.images=3", False),
         ("skip", "review.simulate.budget=7", False),
+        ("human", "review.images=5", False),  # how many are shown at once decides nothing
+        ("auto", "review.images=5", False),
     ],
 )
 def test_a_key_of_the_review_matters_in_its_own_mode_only(recipe, steps, mode, change, matters):
@@ -64,6 +66,21 @@ def test_a_simulated_review_needs_labels(recipe):
 def test_what_a_review_cannot_tell_is_refused(recipe, changes, message):
     with pytest.raises(RecipeError, match=message):
         recipe(*changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"), [((), 10_000), (("review.images=5",), 5), (("review.images=null",), None)]
+)
+def test_the_review_gets_as_many_images_at_once_as_the_recipe_says(recipe, steps, tmp_path, changes, most):
+    mine = recipe(*ALONE, *changes)
+    run(mine, tmp_path / "runs" / "small", until="fuse")
+    store = Store(tmp_path / "runs")
+    assert review_input(mine, load_inputs(mine, store, Job()), store, steps(mine)).most == most
+
+
+def test_no_image_at_once_is_refused(recipe):
+    with pytest.raises(RecipeError, match=r"review\.images"):
+        recipe("review.images=0")
 
 
 def test_budgets_make_steps_beside_those_of_the_run_and_change_none_of_them(recipe, steps):

@@ -107,3 +107,22 @@ def test_a_yolo_folder_has_what_is_kept(given, tmp_path):
     write_labels(given, tmp_path, tmp_path / "yolo", Job())
     lines = [path.read_text().splitlines() for path in sorted((tmp_path / "yolo/labels").rglob("*.txt"))]
     assert [len(text) for text in lines] == [2, 3, 2]
+
+
+def test_a_large_set_goes_out_in_parts_the_most_doubtful_first(tmp_path):
+    number = [1, 2, 3, 4]
+    found = {f"{n}.png": Detections(CLASSES, np.array([[10, 10, 40, 40.0]]), [0.95 - 0.1 * n], [0]) for n in number}
+    records = [ImageRecord(f"{n}.png", f"{n:064x}", 100, 80) for n in number]
+    (tmp_path / "images").mkdir()
+    for n in number:
+        Image.new("RGB", (100, 80)).save(tmp_path / "images" / f"{n}.png")
+    given = ReviewInput(tmp_path / "images", table_of(CLASSES, records, found), "cells", "print")
+    parts = []
+    for turn in range(3):
+        path = tmp_path / f"{turn}.json"
+        write_labels(given, tmp_path, path, Job(), most=2)
+        parts.append([image["file_name"] for image in json.loads(path.read_text())["images"]])
+        if parts[-1]:
+            take_coco(given, path, tmp_path, Job())
+    assert parts == [["3.png", "4.png"], ["1.png", "2.png"], []]
+    assert set(journal.complete(journal.read(tmp_path), given.table.sha)) == set(given.table.sha)
