@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from da_kd.bench.figures import Tree
-from da_kd.bench.plot import draw
+from da_kd.bench.plot import draw, draw_panels
 from da_kd.bench.table import as_csv, markdown, measured_markdown
 from da_kd.errors import DataError
 from da_kd.store import library_versions, write_json
@@ -45,8 +45,7 @@ def write_all(tree: Tree, folder: Path, command: str, seconds: float) -> list[Pa
     tree = {**tree, "command": command, "seconds": seconds, "sittings": sittings, "versions": library_versions()}
     for name, text in {"table.md": markdown(tree), "table.csv": as_csv(tree)}.items():
         _write(folder / name, text)
-    for path in draw(tree, folder / ".plot"):
-        os.replace(path, folder / path.name.removeprefix("."))
+    _moved(draw(tree, folder / ".plot"), folder)
     write_json(folder / _TREE, tree)
     return [folder / name for name in ("table.md", "table.csv", "plot.png", "plot.svg", _TREE)]
 
@@ -56,7 +55,8 @@ def write_measured(tree: Tree, folder: Path, seconds: float) -> list[Path]:
 
     Args:
         tree: ``name``, ``title``, ``about``, ``command`` and ``scored_on``; the table's ``head`` and ``lines`` as text,
-            the ``sentences`` below it, and whatever else shall be kept.
+            the ``sentences`` below it; ``panels`` where it has a plot (:func:`~da_kd.bench.plot.draw_panels`); and
+            whatever else shall be kept.
         folder: where to; it is made.
         seconds: what the outputs took, all together.
     """
@@ -64,8 +64,9 @@ def write_measured(tree: Tree, folder: Path, seconds: float) -> list[Path]:
     sittings, versions = _sittings(folder), library_versions()
     kept = {"schema": 1, **tree, "seconds": round(seconds, 1), "sittings": sittings, "versions": versions}
     _write(folder / "table.md", measured_markdown(kept))
+    drawn = draw_panels(kept, folder / ".plot") if "panels" in kept else []
     write_json(folder / _TREE, kept)
-    return [folder / "table.md", folder / _TREE]
+    return [folder / "table.md", *_moved(drawn, folder), folder / _TREE]
 
 
 def read_tree_of(folder: Path) -> Tree:
@@ -104,6 +105,14 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _moved(drawn: Sequence[Path], folder: Path) -> list[Path]:
+    """Give plots their own names, now that they are whole."""
+    paths = [folder / path.name.removeprefix(".") for path in drawn]
+    for path, place in zip(drawn, paths, strict=True):
+        os.replace(path, place)
+    return paths
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,19 +5,25 @@ Knows the trees of figures alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from da_kd.bench.figures import Tree
-from da_kd.bench.table import better_than_defaults, markdown
-from da_kd.words import count, duration
+from da_kd.bench.table import better_than_defaults, markdown, measured_markdown
+from da_kd.words import count, duration, figure
 
 _HEAD = """# Results
 
-Made by `{command}` from the files that `da-kd bench` left behind; nothing here is typed by hand. Every table
-can be made again with the command above it; `frozen` is the hash of the choices that were made before the test images
-were opened.
+    {command}
+
+makes this page from the files that finished tables left behind; nothing here is typed by hand. Every table can be made
+again with the command above it (what is there already is only read). *Frozen* is the hash of the choices that were made
+before the test images were opened. Rows in bold are above da_kd's defaults by more than the 95 % interval.
+
+{summary}
 """
+_ANCHOR = re.compile(r"[^\w\- ]")
 
 
 def page(trees: Sequence[Tree], pictures: Mapping[str, str], command: str) -> str:
@@ -29,7 +35,8 @@ def page(trees: Sequence[Tree], pictures: Mapping[str, str], command: str) -> st
             the page.
         command: what made the page.
     """
-    return "\n".join([_HEAD.format(command=command), *(_section(tree, pictures) for tree in trees)])
+    head = _HEAD.format(command=command, summary=_summary(trees))
+    return "\n".join([head, *(_section(tree, pictures) for tree in trees)])
 
 
 def key_of(tree: Tree) -> str:
@@ -37,8 +44,42 @@ def key_of(tree: Tree) -> str:
     return f"{tree['name']}-{tree['scored_on']}"
 
 
+def _summary(trees: Sequence[Tree]) -> str:
+    """Return a line a table: what it shows, on how many images, and which rows beat da_kd's defaults."""
+    lines = [["table", "scored on", "defaults' AP", "rows above the defaults (less the defaults' AP)"], ["---"] * 4]
+    for tree in trees:
+        own = next((row for row in tree["rows"] if row["name"] == tree.get("defaults")), None)
+        link = f"[{_title(tree)}](#{_ANCHOR.sub('', _title(tree).lower()).replace(' ', '-')})"
+        value = own["interval"]["value"] if own is not None else None
+        lines.append([link, _scored(tree), "-" if value is None else figure(value), _better(tree)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _title(tree: Tree) -> str:
+    """Return a section's heading; a table of development images says so, since there may be one of test images."""
+    return f"{tree['title']}{' (development images)' if tree['scored_on'] == 'development' else ''}"
+
+
+def _scored(tree: Tree) -> str:
+    images = f"{tree['images']} " if "images" in tree else ""
+    return f"{images}{tree['scored_on']} images"
+
+
+def _better(tree: Tree) -> str:
+    """Return which rows are above the defaults; those that are beyond the interval in bold."""
+    if not tree.get("defaults"):
+        return "-"
+    told = []
+    for row in better_than_defaults(tree):
+        beside = row["beside_defaults"]
+        text = f"{row['name']} {beside['value']:+.3f}"
+        told.append(f"**{text}**" if (beside["low"] or 0) > 0 else text)
+    return ", ".join(told) or "none"
+
+
 def _section(tree: Tree, pictures: Mapping[str, str]) -> str:
-    parts = [f"## {tree['title']}", tree["about"].strip(), _made(tree), markdown(tree).strip()]
+    table = measured_markdown(tree) if "lines" in tree else markdown(tree)
+    parts = [f"## {_title(tree)}", tree["about"].strip(), _made(tree), table.strip()]
     if key_of(tree) in pictures:
         parts.append(f"![{_in_words(tree)}]({pictures[key_of(tree)]})")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -46,8 +87,9 @@ def _section(tree: Tree, pictures: Mapping[str, str]) -> str:
 
 def _made(tree: Tree) -> str:
     """Return with what, for how long and where a table was made."""
-    versions = ", ".join(f"{name} {tree['versions'][name]}" for name in ("torch", "ultralytics", "da_kd"))
-    frozen = f" Frozen: {tree['frozen']}." if tree["frozen"] else ""
+    names = {"da_kd": "da_kd", "python": "Python", "torch": "torch", "ultralytics": "ultralytics"}
+    versions = ", ".join(f"{told} {tree['versions'][name]}" for name, told in names.items() if name in tree["versions"])
+    frozen = f" Frozen: {tree['frozen']}." if tree.get("frozen") else ""
     took = f"The outputs took {duration(tree['seconds'])} together; {versions}.{frozen}"
     return f"    {tree['command']}\n\n{took} {_machines(tree['sittings'])}".rstrip()
 
@@ -68,6 +110,8 @@ def _machines(sittings: Sequence[Mapping[str, Any]]) -> str:
 
 def _in_words(tree: Tree) -> str:
     """Return what the plot shows, for whoever cannot see it."""
+    if "panels" in tree:
+        return f"{tree['y']} over {tree['x']}, a panel each for {', '.join(one['title'] for one in tree['panels'])}"
     rows = [row for row in tree["rows"] if row["interval"]["value"] is not None]
     told = ", ".join(f"{row['name']} {row['interval']['value']:.3f}" for row in rows)
     above = len(better_than_defaults(tree))

@@ -1,42 +1,79 @@
 """The table as a picture: curves over ``x`` where rows have one, else a mark a row; bars are 95 % intervals.
 
+A measurement that is no grid's is drawn as panels of lines.
+
 The one room for matplotlib. Knows the tree of figures alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from da_kd.bench.figures import Tree
+from da_kd.bench.table import name_and_marks
 
 _INK, _SOFT = "#2b3138", "#8d969f"
 _LINES = ("#e06f10", "#3d7fc4", "#27a87e", "#c0478c", "#6b7480", "#e3a72f")
 _FORMATS = ("png", "svg")
-_WIDTH, _ROW, _HEIGHT = 8.0, 0.34, 4.6  # inches
+_WIDTH, _ROW, _HEIGHT, _PANEL = 8.0, 0.34, 4.6, 2.8  # inches
 _DOTS = 130  # per inch
+_WIDE = 8  # times the smallest x that the largest must be for a logarithmic axis
 
 
 def draw(tree: Tree, stem: Path) -> list[Path]:
     """Write the plot as ``<stem>.png`` and ``<stem>.svg``; return the files."""
+    curves = any(row["line"] for row in tree["rows"])
+    height = _HEIGHT if curves else 1.4 + _ROW * len(tree["rows"])
+    with _figure(tree, 1, height) as (figure, axes):
+        (_curves if curves else _marks)(axes[0], tree)
+        axes[0].set_title(f"{tree['title']} ({tree['scored_on']} images)", loc="left", fontsize=10)
+        return _saved(figure, stem)
+
+
+def draw_panels(tree: Tree, stem: Path) -> list[Path]:
+    """Write ``tree["panels"]`` likewise, each a ``title``, ``x`` and ``lines`` by name; ``x``, ``y`` name the axes."""
+    panels = tree["panels"]
+    with _figure(tree, len(panels), _PANEL) as (figure, axes):
+        for place, panel in zip(axes, panels, strict=True):
+            for number, (name, values) in enumerate(panel["lines"].items()):
+                place.plot(panel["x"], values, "o-", color=_LINES[number % len(_LINES)], markersize=4, label=name)
+            place.set_title(panel["title"], loc="left", fontsize=10)
+            place.set_xticks(panel["x"])
+            place.set_ylim(bottom=0)
+            place.grid(color=_SOFT, alpha=0.25)
+        figure.supxlabel(tree["x"], fontsize=9)
+        axes[0].set_ylabel(tree["y"])
+        axes[0].legend(frameon=False, fontsize=8)
+        return _saved(figure, stem)
+
+
+@contextmanager
+def _figure(tree: Tree, panels: int, height: float) -> Iterator[tuple[Any, Sequence[Any]]]:
+    """Yield a figure and its panels, side by side."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    curves = any(row["line"] for row in tree["rows"])
-    height = _HEIGHT if curves else 1.4 + _ROW * len(tree["rows"])
     # A fixed salt, so that the same figures give the same file.
     with mpl.rc_context({"font.size": 9, "svg.hashsalt": tree["name"], "axes.edgecolor": _SOFT, "text.color": _INK}):
-        figure, axes = plt.subplots(figsize=(_WIDTH, height), layout="constrained")
-        (_curves if curves else _marks)(axes, tree)
-        axes.set_title(f"{tree['title']} ({tree['scored_on']} images)", loc="left", fontsize=10)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        files = [stem.with_name(f"{stem.name}.{kind}") for kind in _FORMATS]
-        for path in files:
-            figure.savefig(path, dpi=_DOTS, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure, axes = plt.subplots(
+            1, panels, figsize=(_WIDTH, height), layout="constrained", sharey=True, squeeze=False
+        )
+        for place in axes[0]:
+            for side in ("top", "right"):
+                place.spines[side].set_visible(False)
+        yield figure, axes[0]
         plt.close(figure)
+
+
+def _saved(figure: Any, stem: Path) -> list[Path]:
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in _FORMATS]
+    for path in files:
+        figure.savefig(path, dpi=_DOTS, metadata={"Date": None} if path.suffix == ".svg" else None)
     return files
 
 
@@ -48,9 +85,11 @@ def _marks(axes: Any, tree: Tree) -> None:
         _bar(axes, row["interval"], place, colour)
         axes.plot(row["AP"], [place] * len(row["AP"]), "|", color=_INK, markersize=7)
         axes.plot([row["interval"]["value"]], [place], "o", color=colour, markersize=6)
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.text(1.01, place, f"{row['interval']['value']:.3f}", va="center", transform=axes.get_yaxis_transform())
+    axes.set_yticks(range(len(rows)), [name_and_marks(row, tree) for row in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("AP: mean (dot), seeds (ticks), 95 % interval over images (bar)")
+    own = ", da_kd's defaults in orange" if tree["defaults"] else ""
+    axes.set_xlabel(f"AP: mean (dot, figure), seeds (ticks), 95 % interval over images (bar){own}")
     axes.grid(axis="x", color=_SOFT, alpha=0.25)
 
 
@@ -64,8 +103,7 @@ def _curves(axes: Any, tree: Tree) -> None:
     for row in tree["rows"]:
         if row["line"] is None and row["interval"]["value"] is not None:
             axes.axhline(row["interval"]["value"], color=_SOFT, linestyle="--", linewidth=1)
-            place = (0.005, row["interval"]["value"])
-            axes.annotate(row["name"], place, xycoords=("axes fraction", "data"), va="bottom")
+            axes.text(1.01, row["interval"]["value"], row["name"], va="center", transform=axes.get_yaxis_transform())
     for number, line in enumerate(dict.fromkeys(row["line"] for row in tree["rows"] if row["line"])):
         colour = _LINES[number % len(_LINES)]
         mine = [row for row in tree["rows"] if row["line"] == line and row["interval"]["value"] is not None]
@@ -77,8 +115,12 @@ def _curves(axes: Any, tree: Tree) -> None:
             axes.fill_between(xs, *ends, color=colour, alpha=0.12, linewidth=0)
         for row in mine:
             axes.plot([row["x"]] * len(row["AP"]), row["AP"], "_", color=colour, markersize=6)
-    axes.set_xticks(sorted({row["x"] for row in tree["rows"] if row["x"] is not None}))
+    places = sorted({row["x"] for row in tree["rows"] if row["x"] is not None})
+    if places[0] > 0 and places[-1] >= _WIDE * places[0]:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.set_xlabel(tree["x"])
     axes.set_ylabel("AP: mean, seeds (ticks), 95 % interval over images")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="best")
     axes.grid(color=_SOFT, alpha=0.25)

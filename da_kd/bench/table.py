@@ -54,10 +54,10 @@ def sentences(tree: Tree) -> list[str]:
     gap = f" Recovered is the share of the AP between {tree['gap'][0]} and {tree['gap'][1]}." if tree["gap"] else ""
     scored = count(tree["images"], f"{tree['scored_on']} image")
     told = [
-        f"AP on {scored}: mean (lowest to highest seed), seeds "
-        f"{', '.join(map(str, tree['seeds']))} in this order. In brackets 95 % intervals, from 1,000 resamples of the "
-        f"images in which both rows see the same draws and the seeds' APs are averaged.{gap} Steps are optimiser steps "
-        "of the student's architecture, all phases counted, + those of teachers."
+        f"AP on {scored}: the mean of seeds {', '.join(map(str, tree['seeds']))}, and each of them in this order. In "
+        "brackets 95 % intervals, from 1,000 resamples of the images in which all rows see the same draws and the "
+        f"seeds' APs are averaged.{gap} Steps are optimiser steps of the student's architecture, all phases counted, + "
+        "those of teachers."
     ]
     return [*told, *_marks(tree), *_above(tree), *_notes(tree), *_leaks(tree.get("duplicates", []))]
 
@@ -95,12 +95,18 @@ def _stops(row: Mapping[str, Any]) -> str:
 
 def _above(tree: Tree) -> list[str]:
     """Return which rows beat the defaults, whatever that says about them."""
+    better = better_than_defaults(tree)
+    sure = [row for row in better if (row["beside_defaults"]["low"] or 0) > 0]
     told = []
-    for row in better_than_defaults(tree):
-        told.append(f"{row['name']} {_signed(row['beside_defaults'])}")
-    if not told:
-        return []
-    return [f"{_ABOVE} Above the defaults, which are therefore not the best here: {'; '.join(told)}."]
+    if sure:
+        told.append(f"{_ABOVE} Above the defaults, which are therefore not the best here: {_beside(sure)}.")
+    if rest := [row for row in better if row not in sure]:
+        told.append(f"{_ABOVE} Above the defaults by less than its interval: {_beside(rest)}.")
+    return told
+
+
+def _beside(rows: Sequence[Tree]) -> str:
+    return "; ".join(f"{row['name']} {_signed(row['beside_defaults'])}" for row in rows)
 
 
 def better_than_defaults(tree: Tree) -> list[Tree]:
@@ -145,8 +151,8 @@ def _head(tree: Tree) -> list[str]:
 def _line(row: Tree, tree: Tree) -> list[str]:
     gap = [_share(row["recovered"])] if tree["gap"] else []
     return [
-        " ".join([row["name"], *_marks_of(row, tree)]),
-        _spread(row["AP"]),
+        name_and_marks(row, tree),
+        _between(row["interval"]),
         ", ".join(map(figure, row["AP"])),
         _mean(row["AP50"]),
         *(_mean(row["per_class"][name]) for name in tree["classes"]),
@@ -157,14 +163,15 @@ def _line(row: Tree, tree: Tree) -> list[str]:
     ]
 
 
-def _marks_of(row: Tree, tree: Tree) -> list[str]:
+def name_and_marks(row: Tree, tree: Tree) -> str:
+    """Return a row's name with the marks that the sentences below the table explain."""
     marks = {
         _DEFAULTS: row["name"] == tree["defaults"],
         _UNEQUAL: row["unequal"],
         _OWN: row["own_steps"],
         _ABOVE: row["name"] in [better["name"] for better in better_than_defaults(tree)],
     }
-    return [mark for mark, given in marks.items() if given]
+    return " ".join([row["name"], *(mark for mark, given in marks.items() if given)])
 
 
 def _labels(used: Mapping[str, int]) -> str:
@@ -186,11 +193,10 @@ def _mean(values: Sequence[float | None]) -> str:
     return figure(sum(defined) / len(defined)) if defined and len(defined) == len(values) else "-"
 
 
-def _spread(values: Sequence[float | None]) -> str:
-    defined = [value for value in values if value is not None]
-    if len(defined) < len(values) or len(defined) == 1:
-        return _mean(values)
-    return f"{_mean(values)} ({min(defined):.3f} to {max(defined):.3f})"
+def _between(one: Mapping[str, float | None]) -> str:
+    """Return a mean with its interval."""
+    ends = "" if one["low"] is None else f" [{one['low']:.3f}, {one['high']:.3f}]"
+    return "-" if one["value"] is None else f"{figure(one['value'])}{ends}"
 
 
 def _signed(one: Mapping[str, float | None] | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from da_kd.bench.figures import seconds_of, tree_of
-from da_kd.bench.files import note_sitting, read_tree_of, write_all
+from da_kd.bench.files import note_sitting, read_tree_of, write_all, write_measured
 from da_kd.bench.page import page
 from da_kd.bench.table import as_csv, markdown, sentences
 
@@ -43,7 +43,8 @@ def test_figures_are_those_of_the_outputs(tree):
     assert (row(found, "student")["steps"], row(found, "student")["teacher_steps"]) == ([8, 8], [6, 6])
     assert [row(found, name)["labels"] for name in APS] == [{}, {}, {"data.target_labelled": 8}]
     lines = [line for line in markdown(found).splitlines() if line.startswith("| ")]
-    assert lines[2].startswith("| source | 0.300 (0.200 to 0.400) | 0.200, 0.400 | 0.300 | 0.300 | 0.300 | 0.300 |")
+    assert lines[2].startswith("| source | 0.300 [0.")
+    assert "] | 0.200, 0.400 | 0.300 | 0.300 | 0.300 | 0.300 |" in lines[2]
     assert "| 40% [" in lines[3] and lines[3].endswith("| 8 + 6 | 0 |")
 
 
@@ -96,9 +97,12 @@ def test_an_oracle_that_may_not_be_done_is_told(tree):
 
 
 def test_rows_that_beat_the_defaults_are_named(tree):
-    told = markdown(tree({"source": (0.6, 0.6), "student": (0.5, 0.5), "oracle": (0.7, 0.9)}))
+    found = tree({"source": (0.6, 0.6), "student": (0.5, 0.5), "oracle": (0.7, 0.9)})
+    told = markdown(found)
     assert "| source (+) |" in told
-    assert "Above the defaults, which are therefore not the best here: source +0.100 [" in told
+    assert "(+) Above the defaults, which are therefore not the best here: source +0.100 [" in told
+    row(found, "source")["beside_defaults"] |= {"low": -0.05}
+    assert "(+) Above the defaults by less than its interval: source +0.100 [-0.050" in markdown(found)
 
 
 def test_rows_with_more_labels_or_other_steps_beat_nobody(tree):
@@ -124,6 +128,7 @@ def test_the_files_and_the_page_come_from_the_tree(tree, cells, tmp_path):
     read = read_tree_of(tmp_path / "out")
     assert read["rows"] == found["rows"]
     told = page([read], {"table-development": "plot.png"}, "python page.py")
+    assert "| [table (development images)](#table-development-images) | 4 development images | 0.500 | none |" in told
     assert "    da-kd bench grid.yaml\n" in told
     assert "Made on A (2 cores, 8 GB, no GPU) in 2 min, 2 side by side, load at the start 1.5." in told
     assert markdown(read).strip() in told
@@ -138,10 +143,47 @@ def test_the_page_is_made_by_one_command(tree, tmp_path, monkeypatch):
     page_at, workspace = tmp_path / "docs" / "results.md", str(tmp_path / "runs")
     monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", workspace, "--page", str(page_at)])
     assert tool.main() == 0
-    assert "(pictures/results-table-development.png)" in page_at.read_text()
-    assert (tmp_path / "docs" / "pictures" / "results-table-development.png").is_file()
+    assert "(images/results-table-development.png)" in page_at.read_text()
+    assert (tmp_path / "docs" / "images" / "results-table-development.png").is_file()
     monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", str(tmp_path)])
     assert tool.main() == 2  # there is no table
+
+
+def test_a_measurement_that_is_no_grids_stands_on_the_same_page(tree, tmp_path):
+    lines = {"plain": [0.3, 0.2], "views": [0.4, 0.3]}
+    measured = {
+        "name": "fogs", "title": "In fog", "about": "What fog does.", "command": "python fogs.py", "scored_on": "test",
+        "images": 7, "head": ["damage", "AP"], "lines": [["fog", "0.2"]], "sentences": ["On 7 images."], "rows": [],
+        "x": "strength", "y": "AP", "panels": [{"title": "fog", "x": [0, 1], "lines": lines}] * 2,
+    }  # fmt: skip
+    paths = write_measured(measured, tmp_path / "fogs", 61.0)
+    assert [path.name for path in paths] == ["table.md", "plot.png", "plot.svg", "bench.json"]
+    assert paths[0].read_text() == "| damage | AP |\n| --- | --- |\n| fog | 0.2 |\n\nOn 7 images.\n"
+    assert ">plain<" in paths[2].read_text() or "plain" in paths[2].read_text()
+    both = [{**tree(), "duplicates": [], "command": "", "seconds": 0.0, "sittings": [], "versions": {}}]
+    both.append(read_tree_of(tmp_path / "fogs"))
+    told = page(both, {"fogs-test": "plot.png"}, "python page.py")
+    assert "| [In fog](#in-fog) | 7 test images | - | - |" in told
+    assert "## In fog\n\nWhat fog does.\n\n    python fogs.py\n\nThe outputs took 1 min" in told
+    assert "![AP over strength, a panel each for fog, fog](plot.png)" in told
+
+
+def test_the_page_is_in_the_order_of_the_claims(tree, tmp_path, monkeypatch):
+    found = {**tree(), "duplicates": []}
+    names = [("few_labels", "test"), ("labels_optional", "test"), ("own", "test"), ("labels_optional", "development")]
+    for name, where in names:
+        named = {**found, "name": name, "title": f"{name} {where}", "scored_on": where}
+        write_all(named, tmp_path / "runs" / "bench" / f"{name}-{where}", "", 0.0)
+    spec = importlib.util.spec_from_file_location("results_page", ROOT / "tools" / "results_page.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    page_at, workspace = tmp_path / "results.md", str(tmp_path / "runs")
+    monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", workspace, "--page", str(page_at)])
+    assert tool.main() == 0
+    heads = [line.removeprefix("## ") for line in page_at.read_text().splitlines() if line.startswith("## ")]
+    assert heads == [
+        "labels_optional test", "few_labels test", "own test", "labels_optional development (development images)"
+    ]  # fmt: skip
 
 
 def test_curves_are_drawn_where_rows_have_an_x(tree, cells, finished, grid, tmp_path):
