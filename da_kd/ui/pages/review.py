@@ -13,12 +13,11 @@ from da_kd.pipeline import Run
 from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run
-from da_kd.ui.audited import measured_by
 from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.queries import drawing, reviewing
 from da_kd.ui.queries.extents import part_in_review
 from da_kd.ui.queries.reviewing import Session
-from da_kd.ui.queries.runs import shown_of
+from da_kd.ui.queries.runs import outputs, shown_of
 from da_kd.ui.queries.sets import inputs_of, recipe_of
 
 KEY, TITLE = "review", "Review"
@@ -172,3 +171,29 @@ def _queue(run: Run) -> str:
     tiles = markup.tiles([("In the queue", words.count(len(doubtful)), f"of {words.count(len(table))} images")])
     part = part_in_review(run)
     return title + tiles + (markup.note(part) if part else "") + f'<div class="threes">{markup.pictures(made)}</div>'
+
+
+def _measured(found: Mapping[str, Any]) -> str:
+    title = markup.section(
+        "What the audit measures", "A random sample of whole images, labelled completely; 95 % intervals."
+    )
+    if not found.get("classes"):
+        return title + markup.empty(
+            "No image has been audited yet.", "Set review.audit.images in the recipe to draw some."
+        )
+    rows = []
+    for name, one in {**found["classes"], "all classes": found["all"]}.items():
+        kept = one.get("as_kept") or {}
+        best = one.get("best_threshold") or {}
+        rows.append([escape(name), *(_between(kept.get(side)) for side in ("precision", "recall")), _between(best)])
+    said = f"{found.get('images_audited')} of {found.get('images')} images are audited."
+    return title + markup.table(["Class", "Precision", "Recall", "Best threshold (score)"], rows, (1, 2, 3), said)
+
+
+def _between(figure: Any) -> str:
+    """Return a figure with its interval."""
+    if not isinstance(figure, dict) or figure.get("value") is None:
+        return words.UNDEFINED
+    ends = [figure.get(end) for end in ("low", "high")]
+    around = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if all(isinstance(end, float) for end in ends) else ""
+    return f"{figure['value']:.2f}{around}"
