@@ -25,6 +25,7 @@ from da_kd.store import write_json
 
 PATIENCE = 4.0  # seconds that a process asked to stop gets, so that the page can say within 5 that it is gone
 _LINGERS = 5.0  # seconds that a process may take to end after its work is done
+_DYING = 0.9  # seconds that the system may take to clear a killed process away
 _LOG_SHOWN = 1 << 14  # bytes of a log that are shown
 
 
@@ -129,7 +130,10 @@ def stop(run: Run, patience: float = PATIENCE) -> bool:
     stopped = run.stop(patience)
     if last is not None and last.alive:  # it did not hold the run yet, or holds on
         end(last, 0.0 if stopped else patience)
-        return True
+        stopped = True
+    limit = time.monotonic() + _DYING
+    while run.pid() is not None and time.monotonic() < limit:
+        time.sleep(0.02)
     return stopped
 
 
@@ -138,6 +142,7 @@ def end(process: Launch, patience: float = PATIENCE) -> None:
     _signal(process, signal.SIGTERM)
     if not _ended(process, patience):
         _signal(process, signal.SIGKILL)
+        _ended(process, _DYING)
 
 
 def log_of(folder: Path, name: str = "launch") -> str:

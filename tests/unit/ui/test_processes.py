@@ -58,8 +58,8 @@ def test_one_that_ignores_the_question_is_killed(tmp_path):
     assert launch is not None and launch.alive
     time.sleep(0.5)
     processes.end(launch, 0.2)
+    assert not launch.alive  # at once: whoever is told that it has ended may start another
     assert child.wait(timeout=10) < 0
-    assert not launch.alive
 
 
 def test_a_number_that_another_process_has_by_now_is_not_taken_for_ours(tmp_path):
@@ -73,6 +73,19 @@ def test_a_run_that_only_begins_can_be_stopped(run):
     child.wait(timeout=10)
     assert processes.working(run) is None
     assert not processes.stop(run)
+
+
+def test_a_run_whose_process_is_deaf_is_free_as_soon_as_it_is_said_to_be_stopped(run):
+    deaf = "import fcntl, json, os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    deaf += f"file = open({str(run.folder / 'lock')!r}, 'a+'); fcntl.flock(file, fcntl.LOCK_EX); "
+    deaf += "file.write(json.dumps({'pid': os.getpid()})); file.flush(); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", deaf])  # in a terminal: the app has no record of it
+    end = time.monotonic() + 30
+    while run.pid() != child.pid and time.monotonic() < end:
+        time.sleep(0.02)
+    assert processes.stop(run, 0.1)
+    assert run.pid() is None
+    assert child.wait(timeout=10) < 0
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
