@@ -42,6 +42,18 @@
   };
   new MutationObserver(describe).observe(document, { childList: true, subtree: true });
 
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button.save");
+    const slider = document.querySelectorAll("#compare-slider img");
+    const picture = button && (button.closest("figure")?.querySelector("img") ?? slider[Number(button.dataset.index)]);
+    if (!picture) return;
+    const kind = /^data:image\/(\w+)/.exec(picture.src)?.[1] ?? picture.src.split(".").pop();
+    const link = document.createElement("a");
+    link.href = picture.src;
+    link.download = button.dataset.name + "." + kind;
+    link.click();
+  });
+
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.target.closest?.("input, textarea, select, [role='slider'], [contenteditable='true']")) return;

@@ -48,6 +48,7 @@ class Frame:
         fill: Fill,
         outputs: Sequence[Any],
         version: Callable[[Any], str] | None = None,
+        renew: Fill | None = None,
     ) -> None:
         """Fill a page by ``fill(run)`` when it is opened, another run is chosen, or the run got on.
 
@@ -59,13 +60,19 @@ class Frame:
             outputs: the components it may set.
             version: for a page that people change things on: what of a run it shows; while that is the same, the page
                 stays as they left it.
+            renew: takes the place of ``fill`` where the page has shown something of the same run, and leaves what
+                people chose.
         """
         place.value = markup.note("Reading...")  # until the page is filled for the first time
         seen = gr.State("")
 
         def shown(run: Any, before: Any) -> dict[Any, Any]:
             now = f"{run} {version(run)}" if version is not None and run else ""
-            return {place: gr.skip()} if now and now == before else {seen: now, **fill(run)}
+            if now and now == before:
+                return {place: gr.skip()}
+            earlier, _, had = str(before).partition(" ")
+            act = renew if renew is not None and had and earlier == run else fill
+            return {seen: now, **act(run)}
 
         safe = guarded(shown, place)
 

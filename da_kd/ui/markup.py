@@ -65,9 +65,16 @@ def typed(text: str, button: str = "In a terminal") -> str:
     return f'<p class="command"><span>{escape(button)}:</span> <code>{escape(text)}</code></p>'
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = (), caption: str = "") -> str:
-    """Return a table of texts that are HTML already; the columns at ``numbers`` are flush right."""
-    look = ['class="n"' if index in numbers else "" for index in range(len(heads))]
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: Sequence[int] = (),
+    caption: str = "",
+    lists: Sequence[int] = (),
+) -> str:
+    """Return a table of texts that are HTML already; columns at ``numbers`` are flush right, ``lists`` never thin."""
+    kinds = {**dict.fromkeys(lists, 'class="list"'), **dict.fromkeys(numbers, 'class="n"')}
+    look = [kinds.get(index, "") for index in range(len(heads))]
     head = "".join(f'<th scope="col" {look[i]}>{escape(name)}</th>' for i, name in enumerate(heads))
     body = "".join(
         "<tr>" + "".join(f"<td {look[i]}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows
@@ -102,6 +109,13 @@ def pictures(items: Iterable[tuple[str, str, str]]) -> str:
         for source, alt, caption in items
     )
     return f'<div class="grid">{cells}</div>' if cells else ""
+
+
+def save(name: str, index: int) -> str:
+    """Return a button that saves the picture of its figure, or else that of the slider at ``index`` (see app.js)."""
+    stem = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in name)
+    data = f'data-name="{escape(stem)}" data-index="{index}"'
+    return f'<button type="button" class="save" {data}>Save this picture</button>'
 
 
 def log(text: str, title: str = "Log", opened: bool = False) -> str:

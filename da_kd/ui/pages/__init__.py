@@ -29,7 +29,7 @@ def build(settings: Settings) -> gr.Blocks:
             )
             stop = gr.Button("Stop", size="sm", scale=0, min_width=90, elem_id="stop")
         line = gr.HTML(elem_id="standing")
-        problem = gr.HTML()
+        problem = gr.HTML(elem_id="stopped")
         frame = Frame(settings, run, gr.State("start"), gr.State(""), gr.State(""))
         run.change(None, [run], None, js="(run) => { window.daKdRemember(run); }")  # first, before a reload can come
         with gr.Tabs(elem_id="pages"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -63,7 +64,7 @@ class _Page:
             )
             sizes = [(words_, key) for key, words_ in SIZES.items()]
             self.size = gr.Dropdown(sizes, value="all", label="Object size", min_width=140, elem_id="compare-size")
-            self.score = gr.Slider(0, 1, SHOWN_SCORE, step=0.05, label="Boxes from (score)", min_width=220)
+            self.score = gr.Slider(0, 1, SHOWN_SCORE, step=0.05, label="Boxes from (score, 0 to 1)", min_width=220)
             self.how = gr.Radio([_SLIDER, _PANES], value=_SLIDER, label="View", min_width=180, elem_id="compare-view")
 
     def _lay_out_picture(self) -> None:
@@ -97,12 +98,18 @@ class _Page:
             self.fill,
             [self.none, self.body, self.left, self.right, *self.offered],
             self._version,
+            lambda name: {**self.models(), **self.offer(name, keep=True)},
         )
-        begin = {"fn": guarded(self.begin, self.problem), "inputs": [*self.given, self.how], "outputs": everything}
-        for control in (self.left, self.right):
-            control.change(**begin, trigger_mode="always_last", **SHOWN)
-        for control in (self.by, self.label, self.size, self.score, self.how):
-            control.input(**begin, trigger_mode="always_last", **HIDDEN)
+        filters = (self.by, self.label, self.size, self.score, self.how)
+        gr.on(  # one event for all, so that an answer that took long never overwrites a later one
+            [self.left.change, self.right.change, *(control.input for control in filters)],
+            guarded(self.begin, self.problem),
+            [*self.given, self.how],
+            everything,
+            trigger_mode="always_last",
+            show_progress_on=self.where,
+            **SHOWN,
+        )
         turned = [self.problem, self.at, *self.shown]
         for button, step in ((self.back, -1), (self.on, 1)):
             act = guarded(lambda *asked, step=step: self.turn(step, *asked), self.problem)
@@ -152,7 +159,7 @@ class _Page:
             self.label: gr.Dropdown(choices=[EVERY_CLASS, *pair.classes], value=view.label),
             self.at: 0,
             **self._picture(pair, view, ranked, 0, form, given),
-            **self._overview(pair, view, ranked, 0),
+            **self._overview(pair, view, ranked, 0, given[2]),
         }
 
     def turn(self, step: int, *asked: Any) -> Update:
@@ -167,7 +174,8 @@ class _Page:
         *given, now = asked
         pair, view, ranked = self._read(*given)
         last = max(0, (len(ranked) - 1) // _THUMBS)
-        return self._overview(pair, view, ranked, int(max(0, min(number(now, 0, _MANY, "Page") + step, last))))
+        turned = int(max(0, min(number(now, 0, _MANY, "Page") + step, last)))
+        return self._overview(pair, view, ranked, turned, given[2])
 
     def choose(self, place: Any, *asked: Any) -> Update:
         """Show the image that was chosen among the small ones."""
@@ -198,13 +206,13 @@ class _Page:
         line = f"{index + 1} of {len(ranked)}: <code>{escape(name)}</code>, difference {share}"
         return {
             self.slider: gr.ImageSlider((drawn[0], drawn[1]) if between else None, visible=between),
-            self.panes: "" if between else _panes(drawn, both, given),
+            self.panes: "" if between else _panes(drawn, both, given, name),
             self.where: f'<p class="how">{line}</p>',
-            self.told: _told(both, given),
+            self.told: _told(both, given, name if between else ""),
             self.table: _matches(both),
         }
 
-    def _overview(self, pair: Pair, view: View, ranked: Any, page: int) -> Update:
+    def _overview(self, pair: Pair, view: View, ranked: Any, page: int, by: str) -> Update:
         known = comparing.counts(pair, view)
         shown = ranked[page * _THUMBS :][:_THUMBS]
         items = [
@@ -212,7 +220,9 @@ class _Page:
             for row in shown
         ]
         last = max(1, -(-len(ranked) // _THUMBS))
-        line = f"Page {page + 1} of {last}, {words.counted(len(ranked), 'image')}; the figure is the difference."
+        what = [ORDERS[by], *(part for part in (view.label, SIZES[view.size]) if not part.startswith("all "))]
+        line = f"Page {page + 1} of {last}, {words.counted(len(ranked), 'image')}: {escape(', '.join(what))}. "
+        line += "The figure is the difference."
         told = f'<p class="how">{line}</p>'
         return {self.thumbs: gr.Gallery(items, selected_index=None), self.pages: told, self.page: page}
 
@@ -227,21 +237,22 @@ def _best(names: list[str]) -> tuple[str, str]:
     return first, called("Student", "Fine-tuned") or names[-1]
 
 
-def _panes(drawn: list[Image.Image], both: tuple[Side, Side], given: Any) -> str:
+def _panes(drawn: list[Image.Image], both: tuple[Side, Side], given: Any, image: str) -> str:
     cells = "".join(
         f"<figure><figcaption>{escape(str(name))}</figcaption><img src='{drawing.data_uri(picture)}' "
-        f'alt="{escape(f"{name}: {drawing.told(side.boxes)}")}"><p>{escape(side.in_words)}</p></figure>'
-        for name, picture, side in zip(given[:2], drawn, both, strict=True)
+        f'alt="{escape(f"{name}: {drawing.told(side.boxes)}")}"><p>{escape(side.in_words)} '
+        f"{markup.save(f'{name} {Path(image).stem}', index)}</p></figure>"
+        for index, (name, picture, side) in enumerate(zip(given[:2], drawn, both, strict=True))
     )
     return f'<div class="sides">{cells}</div>'
 
 
-def _told(both: tuple[Side, Side], given: Any) -> str:
+def _told(both: tuple[Side, Side], given: Any, image: str) -> str:
     """Return what is to be seen in words; the slider's pictures take them as alternative texts (see app.js)."""
-    lines = [
-        f'<span class="side"><b>{escape(str(name))}</b>: {escape(side.in_words)}</span>'
-        for name, side in zip(given[:2], both, strict=True)
-    ]
+    lines = []
+    for index, (name, side) in enumerate(zip(given[:2], both, strict=True)):
+        button = markup.save(f"{name} {Path(image).stem}", index) if image else ""
+        lines.append(f'<span class="side"><b>{escape(str(name))}</b>: {escape(side.in_words)}</span> {button}')
     missed = " Dashed black and white: missed." if both[0].judged else ""
     return f'<p class="how" aria-live="polite">{" &nbsp;·&nbsp; ".join(lines)}.{missed}</p>'
 

@@ -124,7 +124,7 @@ def _sets(facts: list[images.SetFacts]) -> str:
         "Box side (px, median)",
         "Boxes by class",
     ]
-    return markup.table(heads, rows, numbers=(1, 2, 3, 4, 5, 6))
+    return markup.table(heads, rows, numbers=(1, 2, 3, 4, 5, 6), lists=(7,))
 
 
 def _skipped(found: list[tuple[str, str, str]]) -> str:

@@ -10,13 +10,14 @@ import gradio as gr
 
 from da_kd.errors import DaKdError, RecipeError
 from da_kd.recipe import Recipe, dump_recipe
+from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import checked_name, recipe_file, recipe_files, run_named, typed_recipe, unchanged
 from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
 from da_kd.ui.pages import form
 from da_kd.ui.queries.runs import recent_runs
 from da_kd.ui.settings import Settings
-from da_kd.words import age, figure
+from da_kd.words import age
 
 KEY, TITLE = "start", "Start"
 _EDITED = "edited.yaml"
@@ -91,7 +92,7 @@ def _runs(settings: Settings) -> str:
                 markup.badge(row.state),
                 escape(row.stage),
                 age(row.changed),
-                figure(row.student),
+                words.fraction(row.student),
             )
             for row in rows
         ],

@@ -10,7 +10,7 @@ import numpy as np
 from da_kd.data import ImageSet
 from da_kd.detections import Detections, DetectionTable, State
 from da_kd.pipeline import Inputs
-from da_kd.stages.report.charts import Figure
+from da_kd.stages.report.charts import Figure, axis_title
 from da_kd.ui.queries import drawing
 
 NAMES = {
@@ -105,7 +105,7 @@ def balance(facts: Sequence[SetFacts]) -> Figure | None:
         "margin": {"l": 54, "r": 12, "t": 12, "b": 36},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "xaxis": {**axis, "showgrid": False},
-        "yaxis": {**axis, "tickformat": ".0%", "title": {"text": "share of boxes"}},
+        "yaxis": {**axis, "tickformat": ".0%", "title": axis_title("share of boxes")},
     }
     return {"data": data, "layout": layout} if data else None
 
