@@ -32,7 +32,7 @@ _PAUSE = 1.0  # seconds before a wrong password is answered
 _READ = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/(assets|static|svelte)/.*"
     r"|/gradio_api/(theme\.css|startup-events|info/?|app_id/?|heartbeat/\w+|queue/data|upload_progress)"
-    r"|/gradio_api/file=.*|/run/[^/]+/(report|recipe|log|weights/[^/]+)"
+    r"|/gradio_api/file=.*|/run/[^/]+/(report|recipe|log|weights/[^/]+|export/[^/]+)"
 )
 _WRITE = re.compile(r"/gradio_api/(queue/join|run/predict/?|cancel|upload|reset/?)")
 _HEADERS = (

@@ -113,7 +113,7 @@ def add_files(application: Any, settings: Settings) -> None:
     from fastapi.responses import FileResponse, PlainTextResponse, Response
 
     from da_kd.ui.access import existing_run
-    from da_kd.ui.queries.runs import outputs
+    from da_kd.ui.queries.runs import exported_files, outputs
 
     def answer(find: Callable[[], Path], name: str, kind: str, headers: dict[str, str] | None = None) -> Response:
         try:
@@ -145,3 +145,11 @@ def add_files(application: Any, settings: Settings) -> None:
             return outputs(existing_run(settings, run)).get(step, Path("/nowhere")) / "weights.pt"
 
         return answer(find, f"{run}-{step.replace(':', '-')}.pt", "application/octet-stream")
+
+    @application.get("/run/{run}/export/{name}")  # type: ignore[untyped-decorator]
+    def export(run: str, name: str) -> Response:
+        def find() -> Path:
+            there = {path.name: path for path in exported_files(existing_run(settings, run))}
+            return there.get(name, Path("/nowhere"))
+
+        return answer(find, name, "application/octet-stream")

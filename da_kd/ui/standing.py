@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from da_kd.ui import markup
+from da_kd.ui import markup, processes
 from da_kd.ui.queries.runs import Standing, Task
 from da_kd.words import age, duration, rate, size
 
@@ -29,6 +29,22 @@ def standing_line(now: Standing) -> str:
     if now.state == "paused":
         told = markup.note("The pseudo labels wait for a person: see page 4, Review.")
     return line + told
+
+
+def side_work(last: processes.Launch | None, log: str, busy: str, done: str) -> str:
+    """Return how work beside the run stands, with its command line and log; '' where there was none.
+
+    Args:
+        last: its process.
+        log: what that told.
+        busy: what to say while it works.
+        done: what to say once it has.
+    """
+    if last is None:
+        return ""
+    failed = processes.last_error(log)
+    told = markup.error(failed) if failed else markup.fine(done)
+    return (markup.note(busy) if last.alive else told) + markup.command(last.arguments) + markup.log(log)
 
 
 def bar(task: Task) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from da_kd.errors import InputError
+from da_kd.pipeline import Run
 from da_kd.stages.report import accuracy, charts, words
 from da_kd.stages.report.facts import ReportFacts, in_order, name_of
 from da_kd.stages.report.figures import as_plotly
@@ -15,8 +17,9 @@ from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, one_of
 from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
 from da_kd.ui.queries.facts import facts_of
-from da_kd.ui.queries.runs import outputs, shown_of
+from da_kd.ui.queries.runs import exported_files, outputs, shown_of
 from da_kd.ui.queries.sets import recipe_of
+from da_kd.ui.standing import side_work
 
 KEY, TITLE = "evaluate", "Evaluate"
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
@@ -40,9 +43,9 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     gr.HTML(markup.section("The student as files", "Weights as they are, or written for other programs and checked."))
     files = gr.HTML(elem_id="files")
     with gr.Row():
-        form = gr.Radio(list(_FORMATS), value="onnx", label="Format", scale=2)
-        export = gr.Button("Export", elem_classes="fit", size="md", scale=1)
-    line, said = gr.HTML(), gr.HTML()
+        form = gr.Radio(list(_FORMATS), value="onnx", label="Format", elem_id="export", scale=2)
+        export = gr.Button("Export", elem_id="export-button", elem_classes="fit", size="md", scale=1)
+    line, said, under_way = gr.HTML(elem_id="export-line"), gr.HTML(elem_id="export-said"), gr.HTML(elem_id="exported")
 
     def fill(name: Any) -> dict[Any, Any]:
         if not name:
@@ -61,8 +64,6 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             curve_row: gr.Row(visible=bool(facts.precision)),
             which: gr.Dropdown(choices=known, value=_ALL),
             files: _files(run.name, list(outputs(run))),
-            line: markup.command(_arguments(frame.settings.called(run.name), "onnx")),
-            said: markup.log(processes.log_of(run.folder, "export"), "Last export"),
         }
 
     def draw(name: Any, chosen: Any) -> dict[Any, Any]:
@@ -76,24 +77,22 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         run = existing_run(frame.settings, name)
         arguments = _arguments(frame.settings.called(run.name), one_of(wanted, _FORMATS, "Format"))
         processes.start(run.folder, arguments, frame.settings.start, "export")
-        where = run.folder / "export"
-        return {said: markup.note(f"Writing to {where}; open this page again to see how it went.")}
+        return {}
+
+    def look(run: Run) -> tuple[str, Callable[[], dict[Any, Any]]]:
+        last = processes.launched(run.folder, "export")
+        return f"{run.name} {last} {last is not None and last.alive}", lambda: {under_way: _exported(frame, run, last)}
 
     def version(name: Any) -> str:
-        run = existing_run(frame.settings, name)
-        exported = len(processes.log_of(run.folder, "export"))
-        return f"{exported} {shown_of(run, 'evaluate', 'student', 'finetuned', 'oracle')}"
+        return shown_of(existing_run(frame.settings, name), "evaluate", "student", "finetuned", "oracle")
 
-    shown = [head, ladder, classes, rows, apart, errors, curve_row, which, files, line, said]
+    shown = [head, ladder, classes, rows, apart, errors, curve_row, which, files]
     frame.fills(tab, KEY, problem, fill, shown, version)
+    frame.follows(KEY, under_way, look, [])
     which.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
     frame.run.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
-    form.change(
-        lambda run, wanted: markup.command(_arguments(frame.settings.called(str(run)), str(wanted))),
-        [frame.run, form],
-        [line],
-        **HIDDEN,
-    )
+    for change in (form.change, frame.run.change):
+        change(lambda run, wanted: _line(frame, run, wanted), [frame.run, form], [line], **HIDDEN)
     export.click(guarded(write, said), [frame.run, form], [said], **SHOWN)
 
 
@@ -148,6 +147,20 @@ def _files(run: str, done: list[str]) -> str:
         return markup.empty("There is no student yet.", "It is there when the stage 'distill' is done.")
     links = [markup.link(f"{name_of(step)}: weights (.pt)", f"run/{run}/weights/{step}", True) for step in trained]
     return f'<p class="actions">{"".join(links)}</p>'
+
+
+def _exported(frame: Frame, run: Run, last: processes.Launch | None) -> str:
+    """Return how the last export stands, and what was written."""
+    place = frame.settings.short(run.folder / "export")
+    busy = "The student is written and checked against the checkpoint; this takes about a minute..."
+    told = side_work(last, processes.log_of(run.folder, "export"), busy, f"Written and checked; it lies in {place}.")
+    links = [markup.link(path.name, f"run/{run.name}/export/{path.name}", True) for path in exported_files(run)]
+    shown = f'<p class="actions">{"".join(links)}</p>' if links and not (last and last.alive) else ""
+    return told + shown
+
+
+def _line(frame: Frame, run: Any, form: Any) -> str:
+    return markup.command(_arguments(frame.settings.called(str(run)), str(form)), "Export") if run else ""
 
 
 def _arguments(run: str, form: str) -> list[str]:

@@ -14,10 +14,12 @@ from da_kd.ui.access import existing_run, readable_file, uploaded_file
 from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.queries import own, sides
 from da_kd.ui.settings import Settings
+from da_kd.ui.standing import side_work
 
 _LAUNCH = "compare"  # the record of the process that runs own weights
 _FLOOR = "0.05"  # least score of a box that is written down
 _KINDS = {".json", *own.WEIGHTS}
+_BUSY, _DONE = "The model works on the test images...", "The model is done; choose its file above."
 
 
 def build(frame: Frame, page: str, offer: Callable[[], dict[Any, Any]], offered: list[Any]) -> None:
@@ -52,7 +54,8 @@ def build(frame: Frame, page: str, offer: Callable[[], dict[Any, Any]], offered:
         last = processes.launched(run.folder, _LAUNCH)
         new_sides = offer if last is not None else dict
         stamp = f"{run.name} {last} {last is not None and last.alive}"
-        return stamp, lambda: {under_way: _standing(run), **new_sides()}
+        log = processes.log_of(run.folder, _LAUNCH)
+        return stamp, lambda: {under_way: side_work(last, log, _BUSY, _DONE), **new_sides()}
 
     add.click(guarded(added, said), [frame.run, place, upload], [said, *offered], **SHOWN)
     frame.follows(page, under_way, look, offered)
@@ -60,8 +63,9 @@ def build(frame: Frame, page: str, offer: Callable[[], dict[Any, Any]], offered:
 
 def _add(settings: Settings, run: Run, typed: Any, given: Any) -> str:
     """Add a file as a side, or start a model that writes one; return what to say of it."""
-    if not typed and settings.allow_weights and given:
-        path = own.uploaded_model(uploaded_file(settings, given, "Choose weights first."), allowed=True).weights
+    if not typed and given:
+        given = uploaded_file(settings, given, "Choose weights first.")
+        path = own.uploaded_model(given, settings.allow_weights).weights
     else:
         path = readable_file(settings, typed, _KINDS)
     if path.suffix.lower() == ".json":
@@ -85,16 +89,3 @@ def _answering(settings: Settings, run: Run, weights: Path) -> list[str]:
         out,
     ]
     return [*asked, "--floor", _FLOOR, "--force"]
-
-
-def _standing(run: Run) -> str:
-    """Return how the model that answers for the test images stands, with the command line that runs it."""
-    last, log = processes.launched(run.folder, _LAUNCH), processes.log_of(run.folder, _LAUNCH)
-    if last is None:
-        return ""
-    failed = processes.last_error(log)
-    if last.alive:
-        told = markup.note("The model works on the test images...")
-    else:
-        told = markup.error(failed) if failed else markup.fine("The model is done; choose its file above.")
-    return told + markup.command(last.arguments) + markup.log(log)

@@ -167,6 +167,11 @@ def outputs(run: Run) -> dict[str, Path]:
     return found
 
 
+def exported_files(run: Run) -> list[Path]:
+    """Return the files that exports of a run have written; formats that are folders are not among them."""
+    return sorted(path for path in (run.folder / "export").glob("[!.]*") if path.is_file() and not path.is_symlink())
+
+
 def shown_of(run: Run, *steps: str) -> str:
     """Return what changes when one of these steps (names, or their beginnings) is made anew, or the recipe is read."""
     found = [str(path) for name, path in sorted(outputs(run).items()) if name.startswith(steps)]
