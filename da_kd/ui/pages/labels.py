@@ -17,8 +17,9 @@ from da_kd.stages.report.figures import as_plotly
 from da_kd.stages.report.pictures import colours
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, number, one_of
+from da_kd.ui.audited import measured_by
 from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
-from da_kd.ui.queries import drawing, labels
+from da_kd.ui.queries import drawing, labels, reviewing
 from da_kd.ui.queries.labels import Merging, Preview
 from da_kd.ui.queries.runs import outputs, shown_of
 from da_kd.ui.queries.sets import inputs_of, recipe_of
@@ -144,7 +145,7 @@ class _Page:
         }
 
     def _version(self, name: Any) -> str:
-        return shown_of(existing_run(self.frame.settings, name), "fuse")
+        return shown_of(existing_run(self.frame.settings, name), "fuse", "audit")
 
     def moved(self, *asked: Any) -> Update:
         """Follow a threshold or the merging."""
@@ -279,6 +280,8 @@ def _guard(found: Verdict | None) -> str:
         return title + markup.note("The guard does not look at these labels (recipe key fuse.guard.mode).")
     broken = found.verdict == "broken"
     line = markup.error(f"These labels look broken: {'; '.join(found.reasons)}.") if broken else ""
+    if not broken and found.compared_with is None:
+        line = markup.note("There are fewer than ten labelled source images to compare with; no class can be judged.")
     line = line or markup.fine("The set as a whole looks fine.")
     rows = []
     for item in found.classes:
@@ -290,9 +293,12 @@ def _guard(found: Verdict | None) -> str:
 
 
 def _truth(run: Run) -> str:
+    """Return how right the labels are, where labels or an audit of the target say."""
+    known = reviewing.audit(run)
+    audit = measured_by(known) if known.get("classes") else ""
     images, found = labels.quality(run, labels.fused(run))
     if not found:
-        return ""
+        return audit
     some = next(iter(found.values()))
     heads = ["Class", *(f"from {threshold:.2f}" for threshold, _, _ in some)]
     rows = [
@@ -300,4 +306,4 @@ def _truth(run: Run) -> str:
         for name, line in found.items()
     ]
     how = f"Precision / recall at IoU 0.5 on {images} labelled target images. To look at: nothing is chosen by it."
-    return markup.section("Against the truth", how) + markup.table(heads, rows, numbers=range(1, len(heads)))
+    return markup.section("Against the truth", how) + markup.table(heads, rows, numbers=range(1, len(heads))) + audit

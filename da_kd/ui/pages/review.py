@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -13,16 +13,17 @@ from da_kd.pipeline import Run
 from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run
+from da_kd.ui.audited import measured_by
 from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.queries import drawing, reviewing
 from da_kd.ui.queries.extents import part_in_review
 from da_kd.ui.queries.reviewing import Session
-from da_kd.ui.queries.runs import outputs, shown_of
+from da_kd.ui.queries.runs import shown_of
 from da_kd.ui.queries.sets import inputs_of, recipe_of
 
 KEY, TITLE = "review", "Review"
 _FIRST = 6  # images of the queue that are shown
-_DECISIONS = ("accepted", "rejected", "relabelled", "moved", "added", "complete")
+_DECISIONS = ("accepted", "rejected", "relabelled", "moved", "added")
 
 
 def build(frame: Frame, tab: gr.Tab) -> None:
@@ -48,30 +49,35 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             raise InputError("Choose a run above, or start one on page 1.")
         run = existing_run(frame.settings, name)
         shown = {line: _lines(frame, run), place: _place(reviewing.session(run))}
-        if not run.exists or "fuse" not in outputs(run):
+        if not run.exists or not reviewing.ready(run):
             todo = "Make the labels on page 3 first, or wait for the run."
             return {**shown, head: markup.empty("There is nothing to review yet.", todo), queue: "", measured: ""}
-        return {**shown, head: _head(run), queue: _queue(run), measured: _measured(reviewing.audit(run))}
+        return {**shown, **decisions(run), measured: measured_by(reviewing.audit(run))}
 
     def look(run: Run, wanted: Any) -> tuple[str, Callable[[], dict[Any, Any]]]:
         now = reviewing.session(run)
         framed = (
             f'<iframe class="frame" title="FiftyOne" src="{escape(now.url)}"></iframe>' if wanted and now.url else ""
         )
-        return f"{run.name} {now.state} {now.url} {bool(wanted)}", lambda: {place: _place(now), inside: framed}
+        stamp = f"{run.name} {now.state} {now.url} {bool(wanted)} {reviewing.version(run)}"
+        return stamp, lambda: {place: _place(now), inside: framed, **decisions(run)}
+
+    def decisions(run: Run) -> dict[Any, Any]:
+        return {head: _head(run), queue: _queue(run)} if run.exists and reviewing.ready(run) else {}
 
     def version(name: Any) -> str:
-        return shown_of(existing_run(frame.settings, name), "fuse", "review")
+        run = existing_run(frame.settings, name)
+        return f"{shown_of(run, 'fuse', 'review', 'audit')} {reviewing.version(run)}"
 
     frame.fills(tab, KEY, problem, fill, [head, line, place, queue, measured], version)
     for button, act in ((launch, _open_app), (close, _close_app), (ask, _ask_person), (back, _take_back)):
         button.click(guarded(lambda name, act=act: {said: act(frame, name)}, said), [frame.run], [said], **SHOWN)
-    frame.follows(KEY, problem, look, [place, inside], [embed])
+    frame.follows(KEY, problem, look, [head, place, inside, queue], [embed])
 
 
 def _open_app(frame: Frame, name: Any) -> str:
     run = existing_run(frame.settings, name)
-    if "fuse" not in outputs(run):
+    if not reviewing.ready(run):
         raise InputError("There are no pseudo labels to review yet; make them on page 3.")
     port = str(reviewing.free_port())
     processes.start(
@@ -133,12 +139,9 @@ def _head(run: Run) -> str:
         "'Let a person review' changes that.",
         "skip": "This run goes on without review. 'Let a person review' changes that.",
     }
-    known = reviewing.decided(run)
-    tiles = [
-        (name.capitalize(), words.count(int(known[name])), "boxes" if name != "complete" else "images")
-        for name in _DECISIONS
-        if isinstance(known.get(name), int)
-    ]
+    known, images = reviewing.decided(run), len(reviewing.queue(run)[0])
+    tiles = [(name.capitalize(), words.count(known[name]), "boxes") for name in _DECISIONS]
+    tiles.append(("Complete", words.count(known["complete"]), f"of {words.count(images)} images"))
     return markup.note(modes.get(mode, f"Review mode: {mode}.")) + markup.tiles(tiles)
 
 
@@ -171,29 +174,3 @@ def _queue(run: Run) -> str:
     tiles = markup.tiles([("In the queue", words.count(len(doubtful)), f"of {words.count(len(table))} images")])
     part = part_in_review(run)
     return title + tiles + (markup.note(part) if part else "") + f'<div class="threes">{markup.pictures(made)}</div>'
-
-
-def _measured(found: Mapping[str, Any]) -> str:
-    title = markup.section(
-        "What the audit measures", "A random sample of whole images, labelled completely; 95 % intervals."
-    )
-    if not found.get("classes"):
-        return title + markup.empty(
-            "No image has been audited yet.", "Set review.audit.images in the recipe to draw some."
-        )
-    rows = []
-    for name, one in {**found["classes"], "all classes": found["all"]}.items():
-        kept = one.get("as_kept") or {}
-        best = one.get("best_threshold") or {}
-        rows.append([escape(name), *(_between(kept.get(side)) for side in ("precision", "recall")), _between(best)])
-    said = f"{found.get('images_audited')} of {found.get('images')} images are audited."
-    return title + markup.table(["Class", "Precision", "Recall", "Best threshold (score)"], rows, (1, 2, 3), said)
-
-
-def _between(figure: Any) -> str:
-    """Return a figure with its interval."""
-    if not isinstance(figure, dict) or figure.get("value") is None:
-        return words.UNDEFINED
-    ends = [figure.get(end) for end in ("low", "high")]
-    around = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if all(isinstance(end, float) for end in ends) else ""
-    return f"{figure['value']:.2f}{around}"

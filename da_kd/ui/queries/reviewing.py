@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from da_kd.detections import DetectionTable
-from da_kd.pipeline import Run
+from da_kd.errors import InputError
+from da_kd.pipeline import Run, first
+from da_kd.stages.review import journal, overlay
 from da_kd.stages.review.queue import Queue, build_queue
 from da_kd.ui import processes
-from da_kd.ui.queries.labels import fused
 from da_kd.ui.queries.runs import outputs
-from da_kd.ui.queries.sets import memory
+from da_kd.ui.queries.sets import memory, table_at
 
 _ADDRESS = re.compile(r" at (http://[^\s()]+)")
 _TUNNEL = re.compile(r"(ssh -N -L \S+ \S+?),? then")
@@ -41,9 +43,30 @@ def session(run: Run) -> Session:
     return Session(state, url.group(1) if alive and url else "", tunnel.group(1) if alive and tunnel else "", log)
 
 
-def decided(run: Run) -> Mapping[str, Any]:
-    """Return how many boxes were kept, accepted, rejected, ... as they stand in the labels; empty without any."""
-    return _json(run, "review", "review.json")
+def ready(run: Run) -> bool:
+    """Return whether there are pseudo labels to review."""
+    return first(outputs(run), "fuse") in outputs(run)
+
+
+def decided(run: Run) -> Counter[str]:
+    """Return how often people did what to boxes and images of the target so far, also after the run's last sitting.
+
+    Raises:
+        InputError: there are no pseudo labels yet.
+        DataError: the review journal cannot be read.
+    """
+    table, entries = _fused(run), _journal(run)
+    found: Counter[str] = Counter(entry.action for entry in journal.in_force(entries, table.sha))
+    if not found:  # whoever simulates a review, or accepts by rule, writes no journal
+        told = _json(run, "review", "review.json")
+        found.update({name: told[name] for name in journal.ACTIONS if isinstance(told.get(name), int)})
+    return found
+
+
+def version(run: Run) -> str:
+    """Return what changes when people decided something."""
+    path = journal.path_of(run.workspace)
+    return str(path.stat().st_mtime_ns) if path.is_file() else ""
 
 
 def audit(run: Run) -> Mapping[str, Any]:
@@ -52,14 +75,34 @@ def audit(run: Run) -> Mapping[str, Any]:
 
 
 def queue(run: Run) -> tuple[DetectionTable, Queue]:
-    """Return the fused labels of a run and the order in which a person best looks at them.
+    """Return the labels with what people decided so far, and the order in which a person best looks at the rest.
 
     Raises:
-        InputError: they are not made yet.
+        InputError: there are none yet.
+        DataError: the review journal cannot be read.
     """
-    table = fused(run)
-    found: Queue = memory.get(("queue", outputs(run)["fuse"]), lambda: build_queue(table))
-    return table, found
+    place = outputs(run).get(first(outputs(run), "fuse"))
+    found: tuple[DetectionTable, Queue] = memory.get(("queue", place, version(run)), lambda: _queue(run))
+    return found
+
+
+def _queue(run: Run) -> tuple[DetectionTable, Queue]:
+    table = overlay.apply(_fused(run), _journal(run))
+    return table, build_queue(table)
+
+
+def _fused(run: Run) -> DetectionTable:
+    """Return the labels of the round that a person reviews."""
+    place = outputs(run).get(first(outputs(run), "fuse"))
+    if place is None:
+        raise InputError("There are no pseudo labels to review yet; make them on page 3.")
+    return table_at(place / "labels.parquet")
+
+
+def _journal(run: Run) -> list[journal.Entry]:
+    key = ("journal", run.workspace, version(run))
+    found: list[journal.Entry] = memory.get(key, lambda: journal.read(run.workspace))
+    return found
 
 
 def free_port() -> int:
