@@ -9,8 +9,9 @@ threshold was moved by a key until counts and pictures have changed, the median 
 longest); ``handler_ms`` is the part of it that the server needs, asked without a browser. ``merge_ms`` is the same for
 another merging, which fuses anew. ``compare_s`` is the time from opening the page until the first pair of pictures
 stands, which counts every image; ``turn_ms`` and ``leaf_ms`` are the next image and the next page of small ones.
-``load`` is the machine's while it was measured: figures of a busy machine are not those of one at rest. ``--quick``
-moves fewer times.
+``stop_s``: a run that trains was started by an app that was killed since; how long a fresh app takes to stop it, from
+the click until the page says so and the process is gone. ``load`` is the machine's while it was measured: figures of a
+busy machine are not those of one at rest. ``--quick`` moves fewer times.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,19 @@ evaluate: {}
 """
 
 
+WORK = """\
+schema: 1
+name: work
+classes: [RBC, WBC, Platelets]
+device: cpu
+data: {source: {render: lab_a, split: train, count: 16}, target: {render: lab_b, split: train, count: 8}}
+teachers: [{name: a, architecture: {model: yolo11n.yaml, width: 0.125, imgsz: 128}}]
+teach: {epochs: 5000, batch: 8}
+student: {model: yolo11n.yaml, width: 0.125, imgsz: 128}
+distill: {epochs: 1}
+"""
+
+
 def main() -> int:
     """Measure, print a table, and write the figures where asked."""
     asked = _arguments()
@@ -57,7 +72,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         make_project(folder)
-        figures = {**measure(folder, moves), "load": round(os.getloadavg()[0], 1)}
+        figures = {**measure(folder, moves), **measure_stop(folder), "load": round(os.getloadavg()[0], 1)}
     for name, value in figures.items():
         say(f"{name:>18} {value:>8}")
     if asked.json:
@@ -67,7 +82,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="end within 50 seconds")
+    parser.add_argument("--quick", action="store_true", help="end within about a minute")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -162,22 +177,13 @@ def _said(table: Any, random: np.random.Generator, most: int) -> Any:
 
 def measure(folder: Path, moves: int) -> dict[str, float]:
     """Start the app in a folder and return what a person waits for, in seconds and milliseconds."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1400})
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    with _browser() as page:
         begin = time.perf_counter()
-        app = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py"), "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL
-        )
+        app, port = _start(folder)
         try:
             answered = _answering(f"http://127.0.0.1:{port}", begin)
             page.goto(f"http://127.0.0.1:{port}")
-            page.locator("#verdict", has_text="The recipe is fine").wait_for(timeout=120_000)
+            page.locator("#verdict", has_text="The recipe is fine").wait_for()
             started = time.perf_counter() - begin
             found = {"start_s": round(started, 1), "answer_s": round(answered, 1)}
             page.locator("#runs", has_text="bench").wait_for()
@@ -185,7 +191,61 @@ def measure(folder: Path, moves: int) -> dict[str, float]:
         finally:
             app.kill()
             app.wait()
-            browser.close()
+
+
+def measure_stop(folder: Path) -> dict[str, float]:
+    """Start a training through an app that is killed, and return how long a fresh app takes to stop it, in seconds."""
+    from da_kd.pipeline import Run
+
+    (folder / "recipes" / "bench.yaml").unlink()
+    (folder / "recipes" / "work.yaml").write_text(WORK, encoding="utf-8")
+    run = Run(folder / "runs" / "work")
+    with _browser() as page:
+        app, port = _start(folder)
+        try:
+            _answering(f"http://127.0.0.1:{port}", 0.0)
+            page.goto(f"http://127.0.0.1:{port}")
+            page.locator("#verdict", has_text="The recipe is fine").wait_for()
+            page.locator("#begin").click()
+            page.locator("#standing", has_text="epochs").wait_for()
+            app.kill()
+            app.wait()
+            app, port = _start(folder)
+            _answering(f"http://127.0.0.1:{port}", 0.0)
+            page.goto(f"http://127.0.0.1:{port}/?run=work")
+            page.locator("#standing", has_text="epochs").wait_for()
+            begin = time.perf_counter()
+            page.locator("#stop").click()
+            page.locator("#stopped", has_text="is stopped").wait_for()
+            while run.pid() is not None:
+                time.sleep(0.02)
+            return {"stop_s": round(time.perf_counter() - begin, 1)}
+        finally:
+            run.stop(0.0)
+            app.kill()
+            app.wait()
+
+
+@contextmanager
+def _browser() -> Iterator[Any]:
+    """Yield a page of a browser of its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(300_000)
+        yield page
+        browser.close()
+
+
+def _start(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the app as a person would; return its process and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL), port
 
 
 def _answering(url: str, begin: float) -> float:
@@ -200,7 +260,7 @@ def _answering(url: str, begin: float) -> float:
 
 def _labels(page: Any, moves: int) -> dict[str, float]:
     _open(page, "Labels")
-    page.locator("#label-pictures img").nth(5).wait_for(timeout=60_000)
+    page.locator("#label-pictures img").nth(5).wait_for()
     page.wait_for_timeout(1500)
     slider = page.locator("#keep input[type='range']")
     slider.focus()
@@ -243,8 +303,8 @@ def _handlers(port: int, moves: int) -> dict[str, float]:
 def _compare(page: Any, moves: int) -> dict[str, float]:
     begin = time.perf_counter()
     _open(page, "Compare")
-    page.locator("#compare-slider img").nth(1).wait_for(timeout=60_000)
-    page.locator("#compare-thumbs img").nth(11).wait_for(timeout=60_000)
+    page.locator("#compare-slider img").nth(1).wait_for()
+    page.locator("#compare-thumbs img").nth(11).wait_for()
     opened = time.perf_counter() - begin
     page.wait_for_timeout(1000)
     turn = [_waited(page, ("#compare-where",), lambda: page.locator("body").press("ArrowRight")) for _ in range(moves)]
