@@ -31,7 +31,7 @@ from da_kd.stages.predict import Predictions
 from da_kd.store import write_json
 from da_kd.tables import read_parts, writing
 
-AT_ONCE = 1024  # images; more are hardly faster, and every one of them costs memory
+AT_ONCE = 512  # images; more are no faster, and every one of them costs memory
 
 __all__ = ["Sample", "fuse", "read_cuts", "read_verdict", "run", "states", "thresholds"]
 

@@ -94,7 +94,7 @@ def test_how_a_set_is_cut_changes_nothing(tmp_path_factory, seed, images, at_onc
     }
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 1024])
+@pytest.mark.parametrize("at_once", [1, 7, 512])
 def test_the_labels_are_those_of_the_whole_set_in_memory(tmp_path, at_once):
     said = world(1, 60)[1]
     maps = {t.name: class_map(t.name, said[t.name].vocabulary, CLASSES, t.classes) for t in TEACHERS}
