@@ -25,7 +25,7 @@ from da_kd.store import write_json
 
 PATIENCE = 4.0  # seconds that a process asked to stop gets, so that the page can say within 5 that it is gone
 _LINGERS = 5.0  # seconds that a process may take to end after its work is done
-_DYING = 0.9  # seconds that the system may take to clear a killed process away
+_DYING = 0.45  # seconds that the system may take to clear a killed process away; waited for twice at most
 _LOG_SHOWN = 1 << 14  # bytes of a log that are shown
 
 

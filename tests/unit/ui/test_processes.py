@@ -62,6 +62,10 @@ def test_one_that_ignores_the_question_is_killed(tmp_path):
     assert child.wait(timeout=10) < 0
 
 
+def test_whoever_stops_a_run_never_waits_longer_than_five_seconds():
+    assert processes.PATIENCE + 2 * processes._DYING < 5
+
+
 def test_a_number_that_another_process_has_by_now_is_not_taken_for_ours(tmp_path):
     assert not Launch(os.getpid(), 1, (), 0.0).alive
 
