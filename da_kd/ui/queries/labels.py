@@ -22,7 +22,7 @@ from da_kd.pipeline import Run
 from da_kd.pipeline.steps.labels import SAMPLE
 from da_kd.pipeline.steps.rounds import rounds_of
 from da_kd.recipe import Fuse, Teacher
-from da_kd.stages import fuse
+from da_kd.stages import fuse, predict
 from da_kd.stages.fuse.calibration import Calibration
 from da_kd.stages.fuse.classes import class_map
 from da_kd.stages.fuse.guard import Home, Verdict, demote, judge
@@ -38,7 +38,7 @@ from da_kd.ui.queries.sets import inputs_of, memory, predictions_at, recipe_of, 
 Cuts = Mapping[str, tuple[float, float]]
 SHOWN = (State.KEPT, State.UNCERTAIN)
 _MOST = 60_000  # boxes of all teachers that a preview merges; more would take longer than a moment
-_FEWEST = 100  # images, however many boxes they have
+_FEWEST = 100  # images, however many boxes they have; the first of them tell how many that are
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,12 @@ def _merged(run: Run, config: Fuse) -> tuple[npt.NDArray[np.int64], Fused]:
             f"The predictions of teacher '{gone[0]}' are not there (any more). Press 'Make the labels'; thresholds can "
             "be tried then."
         )
-    said = {one.name: predictions_at(done[f"predict:{one.name}"]) for one in voices}
-    images, boxes = len(said[voices[0].name]), sum(len(table.score) for table in said.values())
-    count = min(images, max(_FEWEST, images * _MOST // max(boxes, 1)))
-    rows = np.linspace(0, images - 1, count).astype(np.int64)
-    some = {name: table.take(rows.tolist()) for name, table in said.items()}
-    return rows, _merge(run, voices, some, config)
+    said = {one.name: predict.StoredPredictions(done[f"predict:{one.name}"]) for one in voices}
+    images = len(said[voices[0].name])
+    first = min(images, _FEWEST)
+    boxes = sum(len(stored.part(slice(0, first)).score) for stored in said.values()) / first  # an image, about
+    rows = np.linspace(0, images - 1, min(images, max(first, int(_MOST / max(boxes, 1))))).astype(np.int64)
+    return rows, _merge(run, voices, {name: stored.take(rows) for name, stored in said.items()}, config)
 
 
 def _home(run: Run, config: Fuse) -> tuple[Sample, Fused] | None:
