@@ -11,20 +11,24 @@ if TYPE_CHECKING:
     from da_kd.pipeline import RunMetrics
 
 _FIGURES = ("AP", "AP50", "AP75")
+_MOST_CLASSES = 8  # that have a column of their own; more would make every column too narrow to read
 _CALLED = {"student": "The student", "finetuned": "The fine-tuned student"}
 
 
 def show_ladder(metrics: RunMetrics) -> None:
     """Print the table and the sentences below it."""
     if metrics.models:
-        columns = (*_FIGURES, *metrics.classes)
+        classes = metrics.classes if len(metrics.classes) <= _MOST_CLASSES else ()
+        columns = (*_FIGURES, *classes)
         table = new_table("model", *columns, right=columns)
         for row, found in metrics.models.items():
-            figures = [getattr(found, name) for name in _FIGURES] + [found.per_class.get(c) for c in metrics.classes]
+            figures = [getattr(found, name) for name in _FIGURES] + [found.per_class.get(name) for name in classes]
             table.add_row(row, *map(figure, figures), style="bold" if row in _CALLED else None)
         say()
         show(table)
         say()
+        if not classes:
+            say(f"The report and its metrics.json have the AP of each of the {len(metrics.classes)} classes.")
     for sentence in (*gap_sentences(metrics), *absent_sentences(metrics)):
         say(sentence)
 
