@@ -199,8 +199,9 @@ class _Runner:
         self.state = replace(self.state, opened=labels)
         raise Paused(
             f"The pseudo labels wait for review in the FiftyOne dataset '{dataset}'. Open it with "
-            f"'da-kd review {self.place.folder}', then go on with 'da-kd resume {self.place.folder}'. From "
-            f"another machine, the App is reached through a tunnel: {review.tunnel(review.PORT)}."
+            f"'da-kd review {self.place.folder}', which serves it at http://127.0.0.1:{review.PORT}, then go on with "
+            f"'da-kd resume {self.place.folder}'. From another machine, the App is reached through a tunnel: "
+            f"{review.tunnel(review.PORT)}."
         )
 
     def _take_back(self, inputs: Inputs, steps: dict[str, Step], job: Job) -> dict[str, Step]:

@@ -31,6 +31,8 @@ LEARN = 5.0  # seconds between two looks whether more images are done, and the q
 SHARE = 20.0  # ordering anew takes one part in so many of the time at most
 PORT = 5151  # where the App listens unless asked otherwise
 LAST_PORT = 65535
+LISTEN = 60.0  # seconds between two looks whether a server that does not listen yet is still alive
+PATIENCE = 600.0  # seconds in all that a server may take to listen; a busy machine takes minutes
 OWN = ("127.0.0.1", "localhost")
 
 
@@ -202,6 +204,22 @@ def _second(run: str, path: Path) -> str:
     )
 
 
+def _patient(service: Any) -> Any:
+    """Return FiftyOne's server, which gives up after a minute, as one that waits as long as its process lives."""
+
+    class Server(service.ServerService):  # type: ignore[misc]  # FiftyOne has no types
+        def _wait_for_child_port(self, port: int | None = None, timeout: float = PATIENCE) -> Any:
+            begun = time.monotonic()
+            while True:
+                try:
+                    return super()._wait_for_child_port(port=port, timeout=LISTEN)
+                except service.ServiceListenTimeout:
+                    if self.child.poll() is not None or time.monotonic() - begun > timeout:
+                        raise
+
+    return Server
+
+
 @contextlib.contextmanager
 def _server(port: int, host: str) -> Iterator[Any]:
     """Run FiftyOne's server as a process of its own that ends with ours, however that ends."""
@@ -209,9 +227,12 @@ def _server(port: int, host: str) -> Iterator[Any]:
     server = None
     try:
         try:
-            server = service.ServerService(port, address=host, do_not_track=True)
+            server = _patient(service)(port, address=host, do_not_track=True)
         except (service.ServiceException, OSError) as error:
-            raise SetupError(f"The FiftyOne App did not start on port {port} ({error}).") from error
+            raise SetupError(
+                f"The FiftyOne App did not start on port {port} ({error}). What is decided so far is kept; open the "
+                "review again, on another --port or when the machine is less busy."
+            ) from error
         yield server
     finally:
         if server is not None:

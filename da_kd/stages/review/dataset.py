@@ -86,6 +86,8 @@ def import_table(
     _sweep(fo, name)
     fresh = _free_name(fo, name)
     job.note(f"Review: {int(table.ok.sum())} images go into the data set '{fresh}'.")
+    if fresh != name:
+        job.note(f"The data set '{name}' holds something else (other labels, or not a review); it stays as it is.")
     try:
         guide = guide or Guide.plain(table)
         dataset = layout.create(fo, fresh, table)

@@ -179,4 +179,6 @@ def test_a_human_review_pauses_with_its_own_exit_code(place, finished):
     paused = da_kd("run", "tiny.yaml", "--run", "person", "--set", "review.mode=human", cwd=place)
     assert paused.returncode == 3, paused.stderr
     assert "da-kd review" in paused.stdout and "da-kd resume" in paused.stdout
+    told = " ".join(paused.stdout.split())
+    assert "http://127.0.0.1:5151" in told and "ssh -N -L 5151:127.0.0.1:5151" in told
     assert "Error" not in paused.stderr

@@ -21,8 +21,8 @@ from da_kd.errors import Busy, Cancelled, InputError, SetupError
 from da_kd.events import Job
 from da_kd.recipe import Accept, Review
 from da_kd.stages import review
+from da_kd.stages.review import app, journal, mongod, room
 from da_kd.stages.review import dataset as datasets
-from da_kd.stages.review import journal, mongod, room
 from da_kd.stages.review.room import open_room
 
 AUTO = Review(mode="auto", accept=Accept(score=0.75))
@@ -194,7 +194,7 @@ def test_an_undone_decision_is_withdrawn(given, workspace, out):
     assert journal.digest(workspace, given.table.sha) == ""
 
 
-def test_opening_again_keeps_the_clicks_and_other_labels_never_overwrite_them(given, workspace):
+def test_opening_again_keeps_the_clicks_and_other_labels_never_overwrite_them(given, workspace, told):
     review.open_for_person(given, workspace, Job())
     with open_room(workspace, Job()) as fo:
         wanted = edit(fo)
@@ -202,7 +202,8 @@ def test_opening_again_keeps_the_clicks_and_other_labels_never_overwrite_them(gi
     moved = dataclasses.replace(given, root=given.root / "elsewhere")
     assert review.open_for_person(moved, workspace, Job()) == "cells"
     other = dataclasses.replace(given, fingerprint="of other labels")
-    assert review.open_for_person(other, workspace, Job()) == "cells-2"
+    assert review.open_for_person(other, workspace, told) == "cells-2"
+    assert "The data set 'cells' holds something else" in told.text
     with open_room(workspace, Job()) as fo:
         assert str(given.root / "elsewhere" / "0.png") in fo.load_dataset("cells").values("filepath")
     with pytest.raises(InputError, match="not been opened"):
@@ -365,7 +366,8 @@ def test_a_server_of_the_user_s_that_is_too_old_is_told(workspace, tmp_path, mon
 
 
 @pytest.mark.parametrize(("address", "host"), [("localhost", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")])
-def test_the_app_answers_where_it_may_alone_and_goes_when_told(given, workspace, told, address, host):
+def test_the_app_answers_where_it_may_alone_and_goes_when_told(given, workspace, told, address, host, monkeypatch):
+    monkeypatch.setattr(app, "LISTEN", 0.3)  # no server listens so soon: it is waited for
     port = mongod.free_port()
     answers: list[int] = []
 

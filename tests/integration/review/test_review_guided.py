@@ -48,12 +48,6 @@ def test_the_queue_the_audit_and_the_plugin_are_in_the_room(given, workspace):
         fields = dataset.get_field_schema(flat=True)
         told = {f"labels.detections.{name}" for name in ("why", "round", "state", "agreement", "score_frcnn")}
         assert told | {"rank", "worth", "why", "lists", "near_duplicate", "audit", "probability"} <= set(fields)
-        # Filters of the sidebar, all at once.
-        here = fo.ViewField
-        both = shown.filter_labels("labels", (here("confidence") > 0.35) & (here("state") == "kept")).match(
-            here("rank") < 9
-        )
-        assert both.count("labels.detections") > 0
 
         from fiftyone.plugins.context import build_plugin_contexts
 
@@ -62,6 +56,47 @@ def test_the_queue_the_audit_and_the_plugin_are_in_the_room(given, workspace):
         keys = {"accept", "reject", "clear", "relabel", "accept_rest", "next_doubtful", "mark_done", "mark_open"}
         assert {instance.name for instance in mine.instances} == {*keys, "progress"}
         assert (Path(mine.plugin_definition.directory) / mine.plugin_definition.js_bundle).is_file()
+
+
+def numbers(low: float, high: float) -> dict:
+    return {"range": [low, high], "none": False, "exclude": False, "isMatching": False}
+
+
+def words(*values: str) -> dict:
+    return {"values": list(values), "exclude": False, "isMatching": False}
+
+
+def test_filters_of_the_sidebar_work_on_everything_at_once(given, workspace):
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        from fiftyone.server.view import get_view  # what the App asks for its grid, with what the sidebar sends
+
+        inside = "labels.detections."
+        first = fo.load_dataset("cells").match(fo.ViewField("key") == "0.png").first()
+        alone = first.labels.detections[1]  # 0.8 of one teacher, none of the other
+        wanted = {
+            f"{inside}confidence": numbers(0.75, 0.85),
+            f"{inside}agreement": numbers(0.0, 0.6),
+            f"{inside}score_yolo_n_v2": numbers(0.75, 0.85),
+            f"{inside}state": words("kept"),
+            f"{inside}round": numbers(1, 1),
+            f"{inside}why": words("one teacher alone"),
+            f"{inside}label": words("WBC"),
+            "rank": numbers(0, 3),
+            "lists": {**words("all, most doubtful first"), "isMatching": True},
+        }
+        view = get_view("cells", filters=wanted)
+        assert [[label.id for label in labels.detections] for labels in view.values("labels")] == [[alone.id]]
+        for name, other in {
+            f"{inside}confidence": numbers(0.0, 0.7),
+            f"{inside}agreement": numbers(0.9, 1.0),
+            f"{inside}score_yolo_n_v2": numbers(0.0, 0.01),
+            f"{inside}state": words("uncertain"),
+            f"{inside}round": numbers(2, 9),
+            f"{inside}why": words("nothing of the kind"),
+            "rank": numbers(7, 9),
+        }.items():
+            assert get_view("cells", filters={**wanted, name: other}).count("labels.detections") == 0, name
 
 
 def test_what_the_keys_do_and_a_done_audit_image_measures(given, workspace):
@@ -299,6 +334,58 @@ def test_a_kill_of_the_app_of_python_and_of_the_server_loses_no_click_that_was_c
                 process.kill()
     assert review.take_back(given, workspace, Job()) == len(ids)
     assert [entry.action for entry in journal.read(workspace)] == ["accepted"] * len(ids)
+
+
+def _work(port: int, image: str, labels: list[str], order: list[str]) -> None:
+    """Do everything that the keys and buttons can."""
+
+    def count(operator: str, **context) -> int:
+        return execute(port, operator, **context)["result"]["count"]
+
+    def label(number: int) -> list[dict]:
+        return [{"label_id": labels[number], "field": "labels", "sample_id": image}]
+
+    assert count("accept") == 0  # nothing is selected
+    assert count("accept", selected=[image]) == 4
+    assert count("reject", selected_labels=label(1)) == 1
+    assert count("clear", selected_labels=label(2)) == 1
+    assert count("relabel", selected_labels=label(3), params={"number": 3}) == 1
+    assert count("relabel", selected_labels=label(3), params={"number": 9}) == 0
+    # The rest of what the App shows, with the filter of its sidebar: two more boxes score as much, and are uncertain.
+    kept = {"labels.detections.state": words("kept")}
+    assert count("accept_rest", params={"score": 0.25}, filters=kept) == 2
+    assert execute(port, "next_doubtful", current_sample=order[0])["result"] == {"sample": order[1]}
+    assert count("mark_done", current_sample=order[1]) == 1
+    assert execute(port, "next_doubtful", current_sample=order[0])["result"] == {"sample": order[2]}
+    assert count("mark_done", selected=[order[0], order[2]]) == 2
+    assert execute(port, "next_doubtful", current_sample=order[0])["result"] == {"sample": None}
+    assert count("mark_open", selected=[order[2]]) == 1
+
+
+def test_every_operator_of_the_plugin_works_through_the_server_of_the_app(given, workspace):
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells").sort_by("rank")
+        images = dict(zip(*dataset.values(["key", "id"]), strict=True))
+        labels = dict(zip(*dataset.values(["key", "labels.detections.id"]), strict=True))
+        order = dataset.values("id")
+    port = mongod.free_port()
+    command = [sys.executable, "-c", SERVE, str(workspace), str(given.root), str(port), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert any("http" in line for line in iter(program.stdout.readline, ""))
+            _work(port, images["0.png"], labels["0.png"], order)
+        finally:
+            program.terminate()
+    review.take_back(given, workspace, Job())
+    said = {entry.label_id: entry.action for entry in journal.read(workspace)}
+    actions = [said.get(name) for name in labels["0.png"]]
+    assert actions[:2] == ["accepted", "rejected"]
+    assert actions[3] == "relabelled"
+    done = journal.complete(journal.read(workspace), given.table.sha)
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        assert set(done) == set(dataset.select([order[0], order[1]]).values("sha"))
 
 
 def test_a_server_that_breaks_off_is_told_and_the_room_can_be_opened_again(given, workspace, monkeypatch):
