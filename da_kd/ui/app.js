@@ -42,16 +42,18 @@
   };
   new MutationObserver(describe).observe(document, { childList: true, subtree: true });
 
-  document.addEventListener("click", (event) => {
+  // A picture in the page is saved as it is; one from the server as a copy, since that would name it itself.
+  document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button.save");
     const slider = document.querySelectorAll("#compare-slider img");
     const picture = button && (button.closest("figure")?.querySelector("img") ?? slider[Number(button.dataset.index)]);
     if (!picture) return;
-    const kind = /^data:image\/(\w+)/.exec(picture.src)?.[1] ?? picture.src.split(".").pop();
+    const inside = /^data:image\/(\w+)/.exec(picture.src);
     const link = document.createElement("a");
-    link.href = picture.src;
-    link.download = button.dataset.name + "." + kind;
+    link.href = inside ? picture.src : URL.createObjectURL(await (await fetch(picture.src)).blob());
+    link.download = button.dataset.name + "." + (inside ? inside[1] : picture.src.split(".").pop());
     link.click();
+    if (!inside) setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
 
   document.addEventListener("keydown", (event) => {
