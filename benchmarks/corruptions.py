@@ -179,8 +179,8 @@ def _words(rows: Sequence[Mapping[str, Any]], asked: argparse.Namespace) -> dict
         "title": "A COCO teacher in fog, darkness, noise, blur and JPEG",
         "about": (
             "YOLOX-Nano (ONNX, 416 px, trained on COCO) labels photographs of COCO's validation set under simulated "
-            "damage at three strengths (docs/data.md). Nothing is trained and nothing is chosen on these images: "
-            "thresholds are the recipe's own."
+            f"damage of strength {', '.join(map(str, asked.strengths))} (docs/data.md has the formulas). Nothing is "
+            "trained and nothing is chosen on these images: thresholds are the recipe's own."
         ),
         "command": " ".join(command),
         "images": rows[0]["images"],

@@ -48,11 +48,16 @@ def _summary(trees: Sequence[Tree]) -> str:
     """Return a line a table: what it shows, on how many images, and which rows beat da_kd's defaults."""
     lines = [["table", "scored on", "defaults' AP", "rows above the defaults (less the defaults' AP)"], ["---"] * 4]
     for tree in trees:
-        own = next((row for row in tree["rows"] if row["name"] == tree.get("defaults")), None)
+        own = next((row for row in _rows(tree) if row["name"] == tree["defaults"]), None)
         link = f"[{_title(tree)}](#{_ANCHOR.sub('', _title(tree).lower()).replace(' ', '-')})"
         value = own["interval"]["value"] if own is not None else None
         lines.append([link, _scored(tree), "-" if value is None else figure(value), _better(tree)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rows(tree: Tree) -> Sequence[Tree]:
+    """Return the rows of a grid; a measurement that is no grid's has lines of its own kind."""
+    return () if "lines" in tree else tree["rows"]
 
 
 def _title(tree: Tree) -> str:
