@@ -8,9 +8,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from da_kd.boxes import IntArray
 from da_kd.data.similar import Hashes
 from da_kd.detections import DetectionTable
-from da_kd.stages.review.queue import Queue, first_reasons, views
+from da_kd.stages.review.queue import (
+    ALONE,
+    CLASS,
+    HELD,
+    NOTHING_FOUND,
+    PLACE,
+    RARE,
+    TWICE,
+    UNCERTAIN,
+    Queue,
+    first_reasons,
+)
 from da_kd.stages.review.sample import Drawn
 
 
@@ -88,3 +100,29 @@ class Guide:
             round,
             () if hashes is None else tuple(f"{value:016x}" for value in hashes[rows].tolist()),
         )
+
+
+def views(queue: Queue, table: DetectionTable, audit: npt.NDArray[np.integer] | None = None) -> dict[str, IntArray]:
+    """Return the images of each saved view, by its name, in the order of the queue; repeats stand in the last only.
+
+    Args:
+        queue: made of the table.
+        table: its labels.
+        audit: image positions of the audit, in the order they were drawn; None for no such view.
+    """
+    once = queue.order[(queue.duplicate_of[queue.order] < 0) & table.ok[queue.order]]
+    image = table.image_index
+
+    def with_kind(*wanted: int) -> IntArray:
+        has = np.bincount(image[queue.box_kinds[:, wanted].any(axis=1)], minlength=len(table)) > 0
+        return once[has[once]]
+
+    empty = np.array([why.startswith(NOTHING_FOUND) for why in queue.why], bool)
+    found = {
+        "teachers disagree": with_kind(CLASS, TWICE, PLACE, ALONE),
+        "uncertain": with_kind(UNCERTAIN, HELD),
+        "rare classes": with_kind(RARE, HELD),
+        "nothing found": once[empty[once]],
+        "all, most doubtful first": queue.order[table.ok[queue.order]],
+    }
+    return found if audit is None else {**found, "audit": np.asarray(audit, np.int64)}

@@ -174,32 +174,6 @@ def learned(
     return judged(part, said.take(done), range(len(part)), disputed)
 
 
-def views(queue: Queue, table: DetectionTable, audit: npt.NDArray[np.integer] | None = None) -> dict[str, IntArray]:
-    """Return the images of each saved view, by its name, in the order of the queue; repeats stand in the last only.
-
-    Args:
-        queue: made of the table.
-        table: its labels.
-        audit: image positions of the audit, in the order they were drawn; None for no such view.
-    """
-    once = queue.order[(queue.duplicate_of[queue.order] < 0) & table.ok[queue.order]]
-    image = table.image_index
-
-    def with_kind(*wanted: int) -> IntArray:
-        has = np.bincount(image[queue.box_kinds[:, wanted].any(axis=1)], minlength=len(table)) > 0
-        return once[has[once]]
-
-    empty = np.array([why.startswith(NOTHING_FOUND) for why in queue.why], bool)
-    found = {
-        "teachers disagree": with_kind(CLASS, TWICE, PLACE, ALONE),
-        "uncertain": with_kind(UNCERTAIN, HELD),
-        "rare classes": with_kind(RARE, HELD),
-        "nothing found": once[empty[once]],
-        "all, most doubtful first": queue.order[table.ok[queue.order]],
-    }
-    return found if audit is None else {**found, "audit": np.asarray(audit, np.int64)}
-
-
 def _shown(table: DetectionTable) -> BoolArray:
     """Return (B,) bool: the boxes that a person sees."""
     shown: BoolArray = np.isin(table.state, (State.KEPT, State.UNCERTAIN)) & table.ok[table.image_index]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from da_kd.detections import DetectionTable, State
-from da_kd.stages.review.queue import BOX_KINDS, build_queue, learned, queue_of, views, weigh
+from da_kd.stages.review.guide import views
+from da_kd.stages.review.queue import BOX_KINDS, build_queue, learned, queue_of, weigh
 
 NAMES = ("RBC", "WBC")
 PLACE = (10.0, 10.0, 50.0, 50.0)
