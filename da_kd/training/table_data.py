@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from ultralytics.data.augment import Albumentations
 from ultralytics.data.dataset import YOLODataset
 
 from da_kd.training.regions import follow
@@ -61,6 +62,8 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
         """Return the library's augmentations, followed by regions where there are any."""
         self._augmentation = hyp
         transforms = super().build_transforms(hyp)
+        if getattr(hyp, "augmentations", None) is None:
+            _without_chance_guests(transforms)
         return transforms if self.lesson.rows.plain else follow(transforms, self.lesson.rows)
 
     def teach(self, lesson: Lesson) -> None:
@@ -93,6 +96,13 @@ class StretchedDataset(TableDataset):
     def load_image(self, i: int, rect_mode: bool = False) -> Any:
         """Return the image, its size, and the size it has now."""
         return super().load_image(i, rect_mode=rect_mode)
+
+
+def _without_chance_guests(transforms: Any) -> None:
+    """Take out what the library adds by itself wherever albumentations is installed: trainings would depend on it."""
+    for transform in getattr(transforms, "transforms", ()):
+        if isinstance(transform, Albumentations):
+            transform.transform = None
 
 
 def _record(file: str, lesson: Lesson, image: int) -> dict[str, Any]:

@@ -206,3 +206,18 @@ def test_after_mosaics_are_closed_regions_follow_still(greys) -> None:
         wanted, flat = seen(sample["img"])
         assert (covered(sample["regions"])[flat] == wanted[flat]).all()
         assert wanted.any((0, 1)).sum() == 1
+
+
+def test_a_package_that_happens_to_be_installed_changes_no_image(greys, monkeypatch):
+    settle_ultralytics()
+    from ultralytics.data.augment import Albumentations
+
+    def as_if_installed(self, p=1.0, transforms=None, flip_idx=None):
+        self.p, self.contains_spatial = p, False
+        self.transform = lambda image, **_: {"image": 255 - image}
+
+    plain = [sample["img"] for sample in samples(dataset(greys()), 4)]
+    monkeypatch.setattr(Albumentations, "__init__", as_if_installed)
+    for signals in (GROUND_TRUTH, Signals(unsearched="background")):
+        same = [sample["img"] for sample in samples(dataset(greys(), signals), 4)]
+        assert all(torch.equal(one, other) for one, other in zip(plain, same, strict=True))
