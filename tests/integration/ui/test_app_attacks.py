@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -66,6 +67,8 @@ def handlers(app):
         "/run/%2e%2e/report",
         "/run/..%2f../log",
         "/run/x/weights/..%2f..%2fsecret",
+        "/run/x/export/..%2f..%2fsecret.yaml",
+        "/run/x/export/recipe.yaml",
         "/run/store/recipe",
         "/run/.app/log",
         "/static/..%2f..%2f..%2f..%2f..%2f..%2fetc/passwd",
@@ -192,6 +195,23 @@ def test_a_file_that_is_no_picture_is_not_taken(app, handlers, project):
                 data = {"path": path, "meta": {"_type": "gradio.FileData"}}
                 answer = app.call(index, [data, "a", "b", None, 0.3, 0], f"u{index}")
                 assert "Expected" in answer or "error" in answer, answer
+
+
+def test_weights_are_refused_as_a_side_unless_the_operator_allows_them(app, handlers, project):
+    """Neither the upload itself, nor a path to what was uploaded, leads to a process that would load it."""
+    run = project / "runs" / "there"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"state": "done"}')
+    path = json.loads(upload(app, "x.pt", b"\x80\x04")[1])[0]
+    data = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    (side,) = (index for index, kinds in handlers if kinds == ["dropdown", "textbox", "file"])
+    try:
+        assert "--allow-weights" in app.call(side, ["there", "", data], "w1")
+        for typed in (path, os.path.relpath(path, project)):
+            assert "outside the folders" in app.call(side, ["there", typed, None], "w2")
+        assert sorted(item.name for item in run.iterdir()) == ["run.json"]
+    finally:
+        shutil.rmtree(run)
 
 
 def upload(app, name, content):
