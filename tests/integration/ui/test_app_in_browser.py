@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -19,8 +20,8 @@ from da_kd.store import hold
 from da_kd.ui import processes
 from da_kd.ui.queries import comparing
 
-WAIT = 300_000  # milliseconds for whatever trains
-PAGES = ("Start", "Data", "Labels", "Review", "Train", "Evaluate", "Compare", "Report")
+WAIT = 600_000  # milliseconds for whatever trains
+PATIENCE = 300_000  # and for anything else; other work may hold the machine
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ class Window:
 
     def __init__(self, browser, app, query="", width=1280, scheme="light"):
         self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page.set_default_timeout(120_000)  # other work may hold the machine
+        self.page.set_default_timeout(PATIENCE)
         self.foreign, self.complaints, self.failed = [], [], []
         self.page.on("request", self._asked)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -46,7 +47,7 @@ class Window:
         self.page.route(lambda url: not url.startswith((app.url, "data:", "blob:")), lambda route: route.abort())
         self.own = app.url
         self.page.goto(app.url + query)
-        self.page.locator("#pages [role='tab']").first.wait_for(timeout=60_000)
+        self.page.locator("#pages [role='tab']").first.wait_for()
 
     def _asked(self, request):
         if not request.url.startswith((self.own, "data:", "blob:")):
@@ -69,7 +70,29 @@ class Window:
         self.page.locator(f"{selector} input").click()
         self.page.get_by_role("option", name=option).click()
 
-    def settle(self, selector, words, timeout=120_000):
+    def upload(self, selector, path):
+        with self.page.expect_response(lambda answer: "/upload?" in answer.url):
+            self.page.locator(f"{selector} input[type='file']").set_input_files(path)
+        self.settle(selector, path.stem)
+
+    def saves(self, buttons):
+        """Save the pictures of both sides; they are pictures, and not the same."""
+        saved = []
+        for button in (self.page.locator(buttons).nth(at) for at in (0, 1)):
+            with self.page.expect_download() as waiting:
+                button.click()
+            with Image.open(waiting.value.path()) as picture:
+                saved.append((waiting.value.suggested_filename, picture.size))
+        assert saved[0][0] != saved[1][0] and saved[0][1] == saved[1][1]
+
+    def compare(self, order):
+        """Open page 7, wait for what it shows by itself, then show images in another order."""
+        self.open("Compare")
+        self.settle("#compare-pages", "Page 1")
+        self.choose("#compare-by", order)
+        self.settle("#compare-pages", order)
+
+    def settle(self, selector, words, timeout=PATIENCE):
         self.page.locator(selector, has_text=words).first.wait_for(timeout=timeout)
 
     def close(self):
@@ -79,7 +102,8 @@ class Window:
         self.page.close()
 
 
-def test_the_whole_way_through_the_page(browser, app, project, start_app):  # noqa: PLR0915
+@pytest.mark.timeout(1800)
+def test_a_run_is_created_reloaded_lost_stopped_and_finished(browser, app, project, start_app):
     window = Window(browser, app)
     page = window.page
 
@@ -123,8 +147,9 @@ def test_the_whole_way_through_the_page(browser, app, project, start_app):  # no
     page = window.page
     window.standing("running")
     page.locator("#stop").click()
-    window.standing(re.compile("cancelled|killed"))  # killed where it does not stop by itself in time
+    window.settle("#stopped", "Run 'mine' is stopped")
     assert run.pid() is None
+    window.standing(re.compile("cancelled|killed"))  # killed where it does not stop by itself in time
 
     # 5 Train: going on to the end
     window.open("Train")
@@ -132,6 +157,24 @@ def test_the_whole_way_through_the_page(browser, app, project, start_app):  # no
     window.standing("done")
     window.settle("#live", "evaluate")
     page.locator(".js-plotly-plot").first.wait_for()
+    window.close()
+
+
+@pytest.mark.timeout(1800)
+def test_a_finished_run_is_exported_labelled_anew_reported_and_compared(browser, app, project):
+    window = Window(browser, app, "?run=mine")
+    page, run = window.page, Run(project / "runs" / "mine")
+
+    # 6 Evaluate, with the student as a file for other programs
+    window.open("Evaluate")
+    window.settle("#ladder-rows", "Fine-tuned")
+    page.locator("#export label", has_text="torchscript").click()
+    window.settle("#export-line", "--format torchscript")
+    page.locator("#export-button").click()
+    window.settle("#exported", "Written and checked", timeout=WAIT)
+    with page.expect_download() as waiting:
+        page.locator("#exported a", has_text=".torchscript").click()
+    assert waiting.value.path().stat().st_size > 10_000
 
     # 3 Labels: a moved threshold changes boxes at once, and is made the run's own
     window.open("Labels")
@@ -146,9 +189,7 @@ def test_the_whole_way_through_the_page(browser, app, project, start_app):  # no
     page.locator("#standing .badge", has_text="done").wait_for(timeout=WAIT)
     wait_for(lambda: run.pid() is None and run.recipe().fuse.keep.get("RBC") == 0.9)
 
-    # 6 Evaluate and 8 Report
-    window.open("Evaluate")
-    window.settle("#ladder-rows", "Source-only")
+    # 8 Report
     window.open("Report")
     report = page.frame_locator("#report iframe").locator("h1")
     report.wait_for()
@@ -157,22 +198,23 @@ def test_the_whole_way_through_the_page(browser, app, project, start_app):  # no
     assert b"Adaptation report" in waiting.value.path().read_bytes()
 
     # 7 Compare: both views, and the arrow keys
-    window.open("Compare")
-    window.choose("#compare-by", "as they come")
+    window.compare("as they come")
     window.settle("#compare-where", "1 of 14")
     page.locator("body").press("ArrowRight")
     window.settle("#compare-where", "2 of 14")
     page.locator("body").press("ArrowLeft")
     window.settle("#compare-where", "1 of 14")
+    window.saves("#compare-told .save")
     page.locator("#compare-view label", has_text="side by side").click()
     panes = page.locator("#compare-panes img")
     panes.first.wait_for()
     assert panes.count() == 2
     assert all("box" in pane.get_attribute("alt") for pane in panes.all())
+    window.saves("#compare-panes .save")
     window.close()
 
 
-def wait_for(true, seconds=120):
+def wait_for(true, seconds=PATIENCE / 1000):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -196,20 +238,31 @@ def test_runs_that_need_a_busy_device_say_whom_they_wait_for_and_then_go_on(brow
         window.open("Train")
         window.settle("#live", "The run goes on by itself when it is free")
     window.standing("done")
-    wait_for(lambda: all(Run(project / "runs" / f"steps-{steps}").state().state == "done" for steps in (3, 4)), 180)
+    wait_for(lambda: all(Run(project / "runs" / f"steps-{steps}").state().state == "done" for steps in (3, 4)))
     window.close()
 
 
+SHOWS = {  # what stands on a page once it is filled
+    "Start": "#runs table",
+    "Data": "#sets table",
+    "Labels": "#label-pictures img",
+    "Review": "#queue img",
+    "Train": "#live .tiles",
+    "Evaluate": "#ladder-rows table",
+    "Compare": "#compare-pages p",
+    "Report": "#report iframe",
+}
+
+
 def test_every_page_fits_and_asks_for_nothing_from_elsewhere(browser, app, shots):
-    for width in (1280, 800):
-        window = Window(browser, app, "?run=mine", width=width, scheme="dark" if width == 800 else "light")
-        for name in PAGES:
+    for width, scheme in ((1280, "light"), (1280, "dark"), (800, "light"), (800, "dark")):
+        window = Window(browser, app, "?run=mine", width=width, scheme=scheme)
+        for name, shown in SHOWS.items():
             window.open(name)
-            heading = window.page.locator("[role='tabpanel'] .title h2").locator("visible=true")
-            heading.first.wait_for()
-            window.page.wait_for_timeout(500)  # for pictures and charts
+            window.page.locator(shown).locator("visible=true").first.wait_for()
+            window.page.wait_for_timeout(500)  # for charts
             assert window.page.evaluate("document.documentElement.scrollWidth") <= width, name
-            window.page.screenshot(path=shots / f"{name.lower()}-{width}.png", full_page=True)
+            window.page.screenshot(path=shots / f"{name.lower()}-{width}-{scheme}.png", full_page=True)
         images = "[...document.images].filter(i => !i.hasAttribute('alt')).map(i => i.outerHTML.slice(0, 120))"
         assert window.page.evaluate(images) == []
         window.close()
@@ -221,11 +274,9 @@ def test_an_own_image_is_answered_by_two_models(browser, app, project):
     window = Window(browser, app, "?run=mine")
     window.open("Compare")
     window.page.wait_for_function("document.querySelector('#own-right input')?.value.includes('mine / ')")
-    with window.page.expect_response(lambda answer: "/upload?" in answer.url):
-        window.page.locator("#own-file input[type='file']").set_input_files(picture)
-    window.settle("#own-file", "KB")
+    window.upload("#own-file", picture)
     window.page.locator("#own-show").click()
-    window.page.locator("#own-panes img").nth(1).wait_for(timeout=120_000)
+    window.page.locator("#own-panes img").nth(1).wait_for(timeout=PATIENCE)
     window.close()
 
 
@@ -239,33 +290,32 @@ def test_an_own_video_is_answered_too(browser, app, tmp_path):
     window = Window(browser, app, "?run=mine")
     window.open("Compare")
     window.page.wait_for_function("document.querySelector('#own-right input')?.value.includes(' / ')")
-    with window.page.expect_response(lambda answer: "/upload?" in answer.url):
-        window.page.locator("#own-file input[type='file']").set_input_files(tmp_path / "own.mp4")
-    window.settle("#own-file", "KB")
+    window.upload("#own-file", tmp_path / "own.mp4")
     window.page.locator("#own-show").click()
-    window.page.locator("#own-panes img").nth(1).wait_for(timeout=120_000)
+    window.page.locator("#own-panes img").nth(1).wait_for(timeout=PATIENCE)
     assert window.page.locator("#own-problem .message").count() == 0
     window.close()
 
 
 def test_every_filter_of_the_comparison_shows_what_it_says(browser, app):
     window = Window(browser, app, "?run=mine")
-    window.open("Compare")
-    everything = "14\N{NO-BREAK SPACE}images"
+    window.compare("as they come")
     for words in comparing.ORDERS.values():
         window.choose("#compare-by", words)
-    window.settle("#compare-pages", everything)  # the last order leaves nothing out
-    for place, option in (("#compare-class", "WBC"), ("#compare-size", "under 32 px")):
-        window.choose(place, option)
-        window.settle("#compare-pages", everything)
+        window.settle("#compare-pages", words)
+    everything = "14\N{NO-BREAK SPACE}images: as they come"  # the last order leaves nothing out
+    window.settle("#compare-pages", everything)
+    window.choose("#compare-class", "WBC")
+    window.settle("#compare-pages", f"{everything}, WBC.")
+    window.choose("#compare-size", "under 32 px")
+    window.settle("#compare-pages", f"{everything}, WBC, under 32 px.")
     assert window.page.locator("#compare-problem .message").count() == 0
     window.close()
 
 
 def test_the_pictures_of_the_slider_have_alternative_texts(browser, app):
     window = Window(browser, app, "?run=mine")
-    window.open("Compare")
-    window.choose("#compare-by", "as they come")
+    window.compare("as they come")
     window.settle("#compare-where", "1 of 14")
     texts = "() => [...document.querySelectorAll('#compare-slider img')].map(image => image.alt)"
     wait_for(lambda: len(window.page.evaluate(texts)) == 2 and all(window.page.evaluate(texts)))
@@ -284,12 +334,38 @@ def test_own_weights_and_stored_results_become_sides(browser, app, project):
     add(window, str(weights.relative_to(project)))
     window.settle("#side-run", "The model is done", timeout=WAIT)
     window.choose("#compare-left", "mine / file weights")
+    window.settle("#compare-pages", "Page 1")
     window.choose("#compare-by", "as they come")
     window.settle("#compare-told", "mine / file weights")
     (project / "bad.json").write_text("[]")
     add(window, "bad.json")
     window.settle("#side-said", "Expected boxes of RBC, WBC, Platelets")
     window.close()
+
+
+def test_uploaded_weights_become_a_side_and_answer_where_the_operator_allows_it(browser, project, start_app, tmp_path):
+    weights = next((project / "runs" / "store" / "teach").glob("*/weights.pt"))
+    shutil.copyfile(weights, tmp_path / "brought.pt")
+    picture = next((project / "runs" / "store" / "data").glob("*/**/*.jpg"))
+    allowed = start_app(project, "--allow-weights")
+    try:
+        window = Window(browser, allowed, "?run=mine")
+        window.open("Compare")
+        window.settle("#compare-pages", "Page 1")
+        window.upload("#side-upload", tmp_path / "brought.pt")
+        window.page.locator("#side-add").click()
+        window.settle("#side-run", "The model is done", timeout=WAIT)
+        window.choose("#compare-left", "mine / file brought")
+        window.settle("#compare-told", "mine / file brought")
+        window.upload("#own-weights", tmp_path / "brought.pt")
+        window.upload("#own-file", picture)
+        window.choose("#own-left", "uploaded weights")
+        window.page.locator("#own-show").click()
+        window.settle("#own-panes figcaption", "uploaded weights")
+        assert window.page.locator("#own-panes img").count() == 2
+        window.close()
+    finally:
+        allowed.kill()
 
 
 def add(window, path):
