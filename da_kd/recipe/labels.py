@@ -50,6 +50,9 @@ class Teacher(Section):
             these: its boxes are *uncertain* in each, where no other teacher knows better.
         adapt: ``batch_norm`` re-estimates the teacher's normalisation statistics on the target images, without labels
             (teachers of kind ``ultralytics`` and ``torchvision``).
+        match_scale: the teacher looks at target images at the size at which objects are as large as in the source,
+            which it finds out by itself, without labels (teachers of kind ``ultralytics``; needs ``data.source_val`` or
+            ``data.source``).
         weight: how much the teacher counts when boxes are merged.
         class_weights: weights for single classes of the recipe, instead of ``weight``.
         options: further settings of the adapter.
@@ -65,6 +68,7 @@ class Teacher(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     classes: dict[str, ClassTarget] = Field(default_factory=dict)
     adapt: Literal["none", "batch_norm"] = "none"
+    match_scale: bool = False
     weight: Annotated[float, Field(gt=0)] = 1.0
     class_weights: dict[ClassName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -80,6 +84,13 @@ class Teacher(Section):
             raise ValueError(
                 f"teacher '{self.name}': 'adapt: batch_norm' needs kind 'ultralytics' or 'torchvision'; found "
                 f"'{self.kind}'"
+            )
+        if self.match_scale and self.kind != "ultralytics":
+            raise ValueError(f"teacher '{self.name}': 'match_scale' needs kind 'ultralytics'; found '{self.kind}'")
+        if self.match_scale and "imgsz" in self.options:
+            raise ValueError(
+                f"teacher '{self.name}': 'match_scale' chooses the input size; leave 'imgsz' out of its options, or "
+                "'match_scale'"
             )
         return self
 

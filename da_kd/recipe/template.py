@@ -122,6 +122,7 @@ teachers:
   - name: teacher
     architecture: {{model: {answers.teacher}, imgsz: {answers.imgsz}}}  # trained from scratch
     adapt: batch_norm      # fits the teacher's statistics to the target images, without labels; takes seconds
+    # match_scale: true    # likewise its input size, where objects of the target are larger or smaller
 teach: {{epochs: {answers.epochs}, batch: 16}}
 """
 

@@ -1,6 +1,6 @@
 """Training: the one room for ultralytics' trainer. *teach*, *distill*, *finetune* and the baselines all train here."""
 
-from da_kd.training.adapt import adapt_batch_norm
+from da_kd.training.adapt import adapt, adapt_batch_norm
 from da_kd.training.beforehand import training_problems
 from da_kd.training.mixing import Extra, mixed
 from da_kd.training.refresh import Refresh
@@ -16,6 +16,7 @@ __all__ = [
     "Signals",
     "TrainingResult",
     "TrainingTask",
+    "adapt",
     "adapt_batch_norm",
     "doubtful",
     "mixed",

@@ -1,8 +1,8 @@
-"""Batch-norm adaptation: re-estimates a detector's normalisation statistics on unlabelled target images.
+"""Fits a detector to unlabelled target images: its normalisation statistics, and the size at which it looks at them.
 
 No label, no gradient and no weight changes, only the running means and variances, as in Li et al., *Revisiting Batch
 Normalization For Practical Domain Adaptation* (2016): the statistics carry much of what a stain, a lamp or a weather
-does to a picture.
+does to a picture. What the size is for stands in ``object_scale``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,29 @@ from da_kd.data import ImageSet, read_image
 from da_kd.errors import DataError, WeightsError
 from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
+from da_kd.store import write_json
 from da_kd.teachers.ultralytics import load_detector
+from da_kd.training.object_scale import ratio_of, sides, size_for
 
 Pixels = npt.NDArray[np.uint8]
 
 BATCH = 16  # images a step; fixed, since it decides the statistics
+MOST_TIMES = 4.0  # no input size changes by more
 MOST = 1024  # images looked at, evenly spread over the set; more no longer move the statistics
 
 
-def adapt_batch_norm(weights: Path, images: ImageSet, device: str, out: Path, job: Job) -> None:
+def adapt_batch_norm(
+    weights: Path, images: ImageSet, device: str, out: Path, job: Job, size: int | None = None
+) -> None:
     """Write ``weights.pt`` into ``out``: the checkpoint with statistics of ``images``.
+
+    Args:
+        weights: an ultralytics checkpoint.
+        images: what its statistics are to be of.
+        device: where it runs.
+        out: the output folder.
+        job: where progress goes.
+        size: the input size it is to have from now on; the default is its own.
 
     Raises:
         DataError: no image can be read.
@@ -37,17 +50,76 @@ def adapt_batch_norm(weights: Path, images: ImageSet, device: str, out: Path, jo
     """
     import torch
 
-    settle_ultralytics()
-    from ultralytics.nn.tasks import torch_safe_load
-
     detector = load_detector(weights)
     model = detector.model.to(device).float()
-    size = int(detector.overrides.get("imgsz", 640))
+    size = size or input_size(detector)
     with estimated_anew(model, weights), torch.no_grad():
         for pixels in _letterboxed(images, size, job):
             model(torch.from_numpy(pixels).to(device).float() / 255)
+    _write(weights, out, size, model)
+
+
+def adapt(
+    weights: Path, images: ImageSet, home: ImageSet, device: str, out: Path, job: Job, *, batch_norm: bool
+) -> None:
+    """Write ``weights.pt`` into ``out``: the checkpoint with the input size at which objects look as large as at home.
+
+    Beside it ``scale.json`` says how many times as large as at home the target's objects are, and the input sizes.
+
+    Args:
+        weights: an ultralytics checkpoint.
+        images: target images; labels are not looked at.
+        home: images like those it was trained on; nor are theirs.
+        device: where it runs.
+        out: the output folder.
+        job: where progress goes.
+        batch_norm: its statistics become those of ``images``, too, at that size.
+
+    Raises:
+        DataError: no image can be read.
+        WeightsError: the checkpoint is not a detector's, or has no batch normalisation.
+    """
+    trained = size = input_size(load_detector(weights))
+    known = sides(weights, home, trained, device, job)
+    ratio: float | None = None
+    for last in (False, False, False, True):  # what it says is surer at a better size, so it is asked again there
+        if batch_norm:
+            adapt_batch_norm(weights, images, device, out, job, size)
+        else:
+            _write(weights, out, size)
+        if last:
+            break
+        measured = ratio_of(known, sides(out / "weights.pt", images, size, device, job))
+        if measured is None:
+            break
+        ratio = measured
+        fitting = size_for(trained, min(max(ratio, 1 / MOST_TIMES), MOST_TIMES))
+        if fitting == size:
+            break
+        size = fitting
+    if ratio is None:
+        job.warn(f"Too few objects were found to tell how large they are; the input size stays at {size} px.")
+    else:
+        job.note(f"Objects are {ratio:.2f} times as large as in the source; the input size is {size} px for {trained}.")
+    write_json(out / "scale.json", {"ratio": ratio, "trained_px": trained, "input_px": size})
+
+
+def input_size(detector: Any) -> int:
+    """Return the side of the square, in pixels, that a loaded checkpoint scales images into."""
+    return int(detector.overrides.get("imgsz", 640))
+
+
+def _write(weights: Path, out: Path, size: int, model: Any = None) -> None:
+    """Write the checkpoint into ``out`` with an input size, and with a model instead of its own."""
+    import torch
+
+    settle_ultralytics()
+    from ultralytics.nn.tasks import torch_safe_load
+
     checkpoint, _ = torch_safe_load(str(weights))
-    checkpoint |= {"model": model.cpu().half(), "ema": None}
+    if model is not None:
+        checkpoint |= {"model": model.cpu().half(), "ema": None}
+    checkpoint["train_args"] = {**(checkpoint.get("train_args") or {}), "imgsz": size}
     temporary = out / "weights.tmp.pt"
     torch.save(checkpoint, temporary)
     os.replace(temporary, out / "weights.pt")

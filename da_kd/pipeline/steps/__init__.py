@@ -57,7 +57,7 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
     for teacher in recipe.teachers:
         if teacher.weights is None:
             add_teach(builder, teacher)
-        if teacher.adapt == "batch_norm":
+        if teacher.adapt == "batch_norm" or teacher.match_scale:
             add_adapt(builder, teacher)
     for this in rounds_of(recipe):
         fresh = this.voices if this.number == 1 else this.voices[-1:]

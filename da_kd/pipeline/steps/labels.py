@@ -32,7 +32,7 @@ from da_kd.stages import fuse, predict, review, teach
 from da_kd.stages.review.journal import digest
 from da_kd.store import Store
 from da_kd.teachers.device import resolve_device
-from da_kd.training import adapt_batch_norm
+from da_kd.training import adapt, adapt_batch_norm
 
 SAMPLE = 500  # labelled images a teacher is measured on; more hardly move a rate
 
@@ -70,13 +70,16 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
 
 
 def add_adapt(builder: Builder, teacher: Teacher) -> None:
-    """Add the re-estimation of a teacher's normalisation on the target images."""
+    """Add what fits a teacher to the target images: its normalisation, its input size."""
     path, decided = builder.origin(teacher)
     images = builder.inputs.get("target")
     prefix = f"teachers.{teacher.name}"
     parts = {**decided, "data.target": builder.hashes["target"], f"{prefix}.adapt": teacher.adapt}
     if teacher.kind == "torchvision":
         parts |= {f"{prefix}.options.{key}": value for key, value in teacher.options.items()}
+    home = builder.inputs.get(_home(builder.recipe)) if teacher.match_scale else None
+    if home is not None:
+        parts |= {f"{prefix}.match_scale": True, f"data.{_home(builder.recipe)}": without_labels(home)}
 
     def work(out: Path, job: Job) -> None:
         device = resolve_device(builder.recipe.device)
@@ -84,6 +87,8 @@ def add_adapt(builder: Builder, teacher: Teacher) -> None:
             from da_kd.training_torchvision import adapt_torchvision
 
             adapt_torchvision(path, teacher.options, images, device, out, job)
+        elif home is not None:
+            adapt(path, images, home, device, out, job, batch_norm=teacher.adapt == "batch_norm")
         else:
             adapt_batch_norm(path, images, device, out, job)
 
@@ -124,10 +129,15 @@ def _measured(teachers: Sequence[Teacher]) -> list[Teacher]:
 
 def _samples(recipe: Recipe) -> tuple[str, ...]:
     """Return which labelled sets *fuse* reads: at home those no teacher learned from, else the source itself."""
-    home = "source_val" if recipe.data.source_val is not None else "source"
+    home = _home(recipe)
     wanted = {"source_val": home == "source_val", "source": home == "source" and recipe.data.source is not None}
     wanted["target_dev"] = recipe.data.target_dev is not None
     return tuple(name for name, needed in wanted.items() if needed)
+
+
+def _home(recipe: Recipe) -> str:
+    """Return which set shows teachers as they are at home."""
+    return "source_val" if recipe.data.source_val is not None else "source"
 
 
 def _add_sample(builder: Builder, name: str, teacher: Teacher) -> None:

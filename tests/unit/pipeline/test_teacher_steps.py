@@ -80,3 +80,33 @@ def test_a_folder_of_transformers_is_a_teachers_weights(recipe, steps, world):
     assert first != parts(steps(recipe(made.format("detr"))), "predict:one")
     with pytest.raises(WeightsError, match="Expected a model file at"):
         steps(recipe("teachers.one={name: one, weights: detr}"))
+
+
+def test_the_scale_is_matched_in_a_step_of_its_own_that_no_label_decides(recipe, steps):
+    plain, new = steps(recipe()), steps(recipe("teachers.own.match_scale=true"))
+    told = parts(new, "adapt:own")
+    assert told["teachers.own.match_scale"] is True and told["teachers.own.adapt"] == "none"
+    assert "adapt:own" not in plain
+    assert parts(new, "predict:own")["adapt:own"] == new["adapt:own"].output.fingerprint
+    assert parts(new, "teach:own") == parts(plain, "teach:own")
+    adapted, both = (
+        steps(recipe("teachers.own.adapt=batch_norm")),
+        steps(recipe("teachers.own.adapt=batch_norm", "teachers.own.match_scale=true")),
+    )
+    assert set(parts(both, "adapt:own")) - set(parts(adapted, "adapt:own")) == {
+        "teachers.own.match_scale", "data.source"
+    }  # fmt: skip
+
+
+def test_a_scale_that_cannot_be_matched_is_refused_with_the_reason(recipe):
+    with pytest.raises(RecipeError, match=r"'match_scale' chooses the input size; leave 'imgsz' out"):
+        recipe("teachers.own.match_scale=true", "teachers.own.options={imgsz: 64}")
+    with pytest.raises(RecipeError, match="'match_scale' needs kind 'ultralytics'; found 'torchvision'"):
+        recipe("teachers.own.match_scale=true", "teachers.own.kind=torchvision")
+    with pytest.raises(RecipeError, match=r"teachers\.one\.match_scale: compares with source images"):
+        recipe(
+            "data.source=null",
+            "data.source_val=null",
+            "teach=null",
+            "teachers=[{name: one, weights: x.pt, match_scale: true}]",
+        )
