@@ -130,7 +130,10 @@ class Restyle(Section):
         copies: how many copies of every source image, each in the colours of another target image.
         stretch: how far the proportions of a copy may be from its original's; with 0.2, width by height is up to 1.2
             times as large or as small. Cameras differ in that, and boxes then follow what is seen, not what is usual.
+        turn: every second copy or so is turned by a right angle: for pictures without an up, such as a microscope's or
+            a satellite's.
     """
 
     copies: Annotated[int, Field(ge=1, le=20)] = 3
     stretch: Annotated[float, Field(ge=0, le=1)] = 0.0
+    turn: bool = False

@@ -28,6 +28,8 @@ def add_restyle(builder: Builder) -> None:
         "data.target": builder.hashes["target"],
         "seed": builder.recipe.seed,
     }
+    if not config.turn:
+        parts.pop("restyle.turn")  # without it copies are as they were before there was such a key
 
     def work(out: Path, job: Job) -> None:
         teach.restyle(source, target, config, builder.recipe.seed, out, job)

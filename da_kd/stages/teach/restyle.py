@@ -1,8 +1,8 @@
 """Shows the labelled source images in the colours of target images, so that a teacher has met the target's look.
 
 A copy keeps the boxes of its original; nothing of the target goes in but the colours of single images. Which image
-lends its colours, and how a copy is stretched, depends on the seed, the original's content and the copy's number. Must
-not know who learns from them.
+lends its colours, and how a copy is stretched and turned, depends on the seed, the original's content and the copy's
+number. Must not know who learns from them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from da_kd.data import ImageSet, ScanCache, joined, read_image, scan, spread
 from da_kd.data.colours import Colours, colours_of, recoloured
-from da_kd.detections import DetectionTable, ImageRecord, read_table, stack
+from da_kd.detections import BoolArray, DetectionTable, ImageRecord, read_table, stack
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.recipe import Restyle
@@ -34,11 +34,20 @@ R = TypeVar("R")
 
 
 class _Copy(NamedTuple):
-    """A copy to make: of which image, under which name, whose colours it gets, and its (width, height) in pixels."""
+    """A copy to make.
+
+    Attributes:
+        original: of which image.
+        key: its name.
+        lender: whose colours it gets.
+        turned: it is turned clockwise by a right angle.
+        size: its width and height in pixels.
+    """
 
     original: int
     key: str
     lender: int
+    turned: bool
     size: tuple[int, int]
 
 
@@ -50,7 +59,7 @@ def restyle(source: ImageSet, target: ImageSet, config: Restyle, seed: int, out:
     Args:
         source: labelled images; those that cannot be read are left out.
         target: the images that lend their colours.
-        config: how many copies of each, and how far they are stretched.
+        config: how many copies of each, how far they are stretched, and whether some are turned.
         seed: what draws the lenders.
         out: the output folder.
         job: where progress goes.
@@ -84,11 +93,12 @@ def _copies(source: ImageSet, lenders: int, config: Restyle, seed: int) -> list[
         chance = np.random.default_rng([seed, *bytes.fromhex(sha)])
         drawn = np.concatenate([chance.permutation(lenders) for _ in range(-(-config.copies // lenders))])
         wider = (1 + config.stretch) ** chance.uniform(-0.5, 0.5, config.copies)
+        turned = chance.integers(0, 2, config.copies) * config.turn
         for number in range(config.copies):
-            size = source.table.size[original] * [wider[number], 1 / wider[number]]
-            wide, high = np.rint(size).astype(int).clip(1).tolist()
+            own = source.table.size[original][::-1] if turned[number] else source.table.size[original]
+            wide, high = np.rint(own * [wider[number], 1 / wider[number]]).astype(int).clip(1).tolist()
             key = f"{number}/{original:07d}.jpg"
-            made[number].append(_Copy(original, key, int(drawn[number]), (wide, high)))
+            made[number].append(_Copy(original, key, int(drawn[number]), bool(turned[number]), (wide, high)))
     return [copy for turn in made for copy in turn]
 
 
@@ -112,6 +122,7 @@ def _write(source: ImageSet, copy: _Copy, colours: Colours, folder: Path) -> Non
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     made = Image.fromarray(recoloured(read_image(source.path(copy.original)), colours))
+    made = made.transpose(Image.Transpose.ROTATE_270) if copy.turned else made  # counter-clockwise, in Pillow's words
     made = made.resize(copy.size, Image.Resampling.BICUBIC) if made.size != copy.size else made
     temporary = path.with_suffix(".tmp")
     made.save(temporary, "JPEG", quality=_QUALITY, subsampling=0)
@@ -119,10 +130,25 @@ def _write(source: ImageSet, copy: _Copy, colours: Colours, folder: Path) -> Non
 
 
 def _keep_table(source: ImageSet, copies: list[_Copy], out: Path, job: Job) -> None:
-    """Write the table of the copies: the boxes of their originals, stretched with them, under their own names."""
+    """Write the table of the copies: the boxes of their originals, turned and stretched with them, under own names."""
     records = scan(out / _IMAGES, [copy.key for copy in copies], ScanCache(None), job=job)
-    turns = [records[start : start + len(source)] for start in range(0, len(records), len(source))]
-    stack([_renamed(source.table, turn) for turn in turns]).write(out / _TABLE)
+    parts = []
+    for start in range(0, len(copies), len(source)):
+        some = slice(start, start + len(source))
+        turned = _turned(source.table, np.array([copy.turned for copy in copies[some]], bool))
+        parts.append(_renamed(turned, records[some]))
+    stack(parts).write(out / _TABLE)
+
+
+def _turned(table: DetectionTable, which: BoolArray) -> DetectionTable:
+    """Return the table with some of its images, (I,) bool, turned clockwise by a right angle."""
+    size, rows = table.size.copy(), which[table.image_index]
+    size[which] = size[which][:, ::-1]
+    left, top, right, bottom = table.xyxy[rows].T
+    high = table.size[table.image_index[rows], 1].astype(np.float32)
+    xyxy = table.xyxy.copy()
+    xyxy[rows] = np.stack([high - bottom, left, high - top, right], axis=1)
+    return dataclasses.replace(table, size=size, xyxy=xyxy)
 
 
 def _renamed(table: DetectionTable, records: Sequence[ImageRecord]) -> DetectionTable:

@@ -44,8 +44,15 @@ def test_a_comparison_that_goes_on_from_the_source_alone_stays_that(recipe, step
 
 def test_seed_copies_source_and_target_decide_the_copies(recipe, steps):
     old = prints(steps(recipe(RESTYLE)))["restyle"]
-    changes = ("restyle.copies=3", "seed=1", "data.source.fraction=0.5", "data.target.fraction=0.5")
-    assert len({old, *(prints(steps(recipe(RESTYLE, change)))["restyle"] for change in changes)}) == 5
+    changes = (
+        "restyle.copies=3",
+        "restyle.turn=true",
+        "seed=1",
+        "data.source.fraction=0.5",
+        "data.target.fraction=0.5",
+    )
+    assert len({old, *(prints(steps(recipe(RESTYLE, change)))["restyle"] for change in changes)}) == 6
+    assert prints(steps(recipe(RESTYLE, "restyle.turn=false")))["restyle"] == old
     assert prints(steps(recipe(RESTYLE, "teach.epochs=2")))["restyle"] == old
 
 

@@ -32,9 +32,9 @@ def sets(tmp_path):
     return pictures(tmp_path / "home", 3, (90, 120, 150), 0), pictures(tmp_path / "away", 5, (190, 120, 90), 1)
 
 
-def made(sets, out, copies=2, seed=0, job=None, stretch=0.0):
+def made(sets, out, copies=2, seed=0, job=None, stretch=0.0, turn=False):
     out.mkdir(exist_ok=True)
-    restyle(*sets, Restyle(copies=copies, stretch=stretch), seed, out, job or Job())
+    restyle(*sets, Restyle(copies=copies, stretch=stretch, turn=turn), seed, out, job or Job())
     return with_restyled(sets[0], out)
 
 
@@ -107,3 +107,19 @@ def test_copies_are_stretched_with_their_boxes_and_no_further_than_asked(sets, t
     for copy in range(1, 21):
         own, other = source.table.at(2).xyxy, seen.table.at(3 * copy + 2).xyxy
         assert np.allclose(own / [60, 40, 60, 40], other / np.tile(seen.table.size[3 * copy + 2], 2), atol=1e-6)
+
+
+def test_some_copies_are_turned_with_their_boxes(sets, tmp_path):
+    source, plain = sets[0], made(sets, tmp_path / "plain", copies=20)
+    seen = made(sets, tmp_path / "out", copies=20, turn=True)
+    turned = [image for image in range(3, len(seen)) if seen.table.size[image].tolist() == [40, 60]]
+    assert 15 < len(turned) < 45  # of 60
+    for image in range(3, len(seen)):
+        box, own = seen.table.at(image).xyxy, source.table.at(image % 3).xyxy
+        before, after = (read_image(one.path(image)) for one in (plain, seen))
+        if image in turned:
+            assert np.allclose(box, np.stack([40 - own[:, 3], own[:, 0], 40 - own[:, 1], own[:, 2]], axis=1))
+            before = np.rot90(before, -1)
+        else:
+            assert np.array_equal(box, own)
+        assert np.abs(after.astype(int) - before).mean() < 2  # but for what JPEG loses
