@@ -356,6 +356,7 @@ def test_uploaded_weights_become_a_side_and_answer_where_the_operator_allows_it(
         window.page.locator("#side-add").click()
         window.settle("#side-run", "The model is done", timeout=WAIT)
         window.choose("#compare-left", "mine / file brought")
+        window.choose("#compare-by", "as they come")  # two sides that say the same differ nowhere
         window.settle("#compare-told", "mine / file brought")
         window.upload("#own-weights", tmp_path / "brought.pt")
         window.upload("#own-file", picture)
