@@ -123,7 +123,14 @@ def _facts(
         skipped=_skipped(recipe, done),
         review=_counts(review),
         audit=_audit(done),
-        notes=(*inputs.notes, *_sittings(done), *_labels_used(done), *trained, *_simulated(recipe)),
+        notes=(
+            *inputs.notes,
+            *_sittings(done),
+            *_labels_used(done),
+            *_scales(recipe, done),
+            *trained,
+            *_simulated(recipe),
+        ),
         images=recipe.report.images,
         recipe_yaml=dump_recipe(recipe),
     )
@@ -177,6 +184,24 @@ def _labels_used(done: Mapping[str, Path]) -> list[str]:
         for audited in [where.startswith("audit")]
         for of_target in [audited or where.startswith("target")]
     ]
+
+
+def _scales(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
+    """Return a sentence for every teacher whose input size was matched to the target."""
+    said = []
+    for teacher in recipe.teachers:
+        path = done.get(f"adapt:{teacher.name}", Path()) / "scale.json"
+        if teacher.match_scale and path.is_file():
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            if tree["ratio"] is None:
+                why = "too few objects were found to tell their size"
+            else:
+                why = f"its objects are {tree['ratio']:.2f} times as large as the source's"
+            said.append(
+                f"Teacher '{teacher.name}' looks at the target at {tree['input_px']} px, trained at "
+                f"{tree['trained_px']} px: {why} (match_scale; no label was used)."
+            )
+    return said
 
 
 def _simulated(recipe: Recipe) -> list[str]:

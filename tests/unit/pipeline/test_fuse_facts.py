@@ -6,7 +6,7 @@ import pytest
 
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs
-from da_kd.pipeline.reporting import _labels_used, _thresholds
+from da_kd.pipeline.reporting import _labels_used, _scales, _thresholds
 from da_kd.store import Store
 
 
@@ -42,3 +42,17 @@ def test_held_out_images_that_teachers_learned_from_are_told(recipe, tmp_path):
     assert note.startswith("2 images of data.source_val are also in data.source (same content)")
     apart = recipe("data.source_val={path: labelled}", folder=tmp_path / "world")
     assert list(load_inputs(apart, Store(tmp_path / "runs"), Job()).notes) == []
+
+
+def test_an_input_size_that_was_matched_is_told(recipe, tmp_path):
+    made = recipe("teachers.own.match_scale=true")
+    (tmp_path / "scale.json").write_text('{"ratio": 1.318, "trained_px": 320, "input_px": 256}')
+    (told,) = _scales(made, {"adapt:own": tmp_path})
+    assert told == (
+        "Teacher 'own' looks at the target at 256 px, trained at 320 px: its objects are 1.32 times as large as the "
+        "source's (match_scale; no label was used)."
+    )
+    (tmp_path / "scale.json").write_text('{"ratio": null, "trained_px": 320, "input_px": 320}')
+    (told,) = _scales(made, {"adapt:own": tmp_path})
+    assert "too few objects" in told
+    assert _scales(made, {}) == []
