@@ -136,18 +136,27 @@ class Thresholds(Section):
         quantile: for ``quantile``: the share of a class's merged boxes (all that ``predict.floor`` let through) that is
             not kept.
         beta: for ``f_beta`` and ``audit``: how much more recall counts than precision; below 1, less.
+        slack: for ``f_beta`` and ``audit``: the lowest score is taken whose F-measure is at most so much below the
+            best. Scores fall under a domain shift, and of thresholds that are nearly as good at home the lowest loses
+            least.
         drop: where the score was not given but computed: the share of it below which a box is dropped.
     """
 
     by: Literal["fixed", "quantile", "source_distribution", "f_beta", "audit"] = "fixed"
     quantile: Score = 0.7
     beta: Annotated[float, Field(gt=0, le=10)] = 1.0
+    slack: Annotated[float, Field(ge=0, lt=1)] = 0.0
     drop: Score = 0.4
 
     @model_validator(mode="after")
     def _has_a_use(self) -> Self:
         measured = ("f_beta", "audit")
-        meant = {"quantile": ("quantile",), "beta": measured, "drop": ("quantile", "source_distribution", *measured)}
+        meant = {
+            "quantile": ("quantile",),
+            "beta": measured,
+            "slack": measured,
+            "drop": ("quantile", "source_distribution", *measured),
+        }
         defaults = type(self).model_fields
         idle = [k for k, uses in meant.items() if getattr(self, k) != defaults[k].default and self.by not in uses]
         if idle:

@@ -170,6 +170,8 @@ def add_fuse(builder: Builder, this: Round) -> None:
     """Add what makes pseudo labels of all that was said."""
     recipe, samples = builder.recipe, _samples(builder.recipe)
     parts: dict[str, Any] = {**keys_of(recipe.fuse, "fuse"), "classes": list(recipe.classes)}
+    if not recipe.fuse.thresholds.slack:
+        parts.pop("fuse.thresholds.slack")  # without it labels are as they were before there was such a key
     for teacher in this.voices:
         parts[f"predict:{teacher.name}"] = builder.print_of(f"predict:{teacher.name}")
         parts |= flat(teacher.classes, f"teachers.{teacher.name}.classes")

@@ -121,7 +121,7 @@ def choose(
             _said(sample, teacher, "fuse.thresholds")
         theirs = again(sample)
         judged = judge(sample.truth, theirs.searched, theirs.boxes.pick(_may_be_kept(theirs, config)))
-        cuts = computed(by_f_beta(judged, how.beta, _weights(sample, theirs.searched)), config, vocabulary)
+        cuts = computed(by_f_beta(judged, how.beta, _weights(sample, theirs.searched), how.slack), config, vocabulary)
     _tell_cuts(cuts, vocabulary, how.by, sample, job)
     labels = _used(sample) if sample else None
     return cuts, {"by": how.by, "labels": labels, "classes": cuts.as_json(vocabulary)}

@@ -137,8 +137,10 @@ class Weights:
     objects: npt.NDArray[np.float64]
 
 
-def by_f_beta(judged: Judged, beta: float, weights: Weights | None = None) -> list[float | str]:
+def by_f_beta(judged: Judged, beta: float, weights: Weights | None = None, slack: float = 0.0) -> list[float | str]:
     """Return for each class the score with the best F-measure on labelled images; of equals the highest.
+
+    With ``slack`` it is the lowest score whose F-measure is at most so much below the best.
 
     F = (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP) (van Rijsbergen 1979), of all boxes at or above the score.
     """
@@ -157,7 +159,9 @@ def by_f_beta(judged: Judged, beta: float, weights: Weights | None = None) -> li
             all_objects = objects if weights is None else weights.objects[position]
             measure = (1 + beta**2) * hits / (boxes + beta**2 * all_objects)
             last = np.append(score[1:] < score[:-1], True)  # boxes of one score go together
-            found.append(_float(score[np.where(last, measure, -1).argmax()]))
+            measure = np.where(last, measure, -1.0)
+            good = np.flatnonzero(measure >= measure.max() - slack)
+            found.append(_float(score[good[-1] if slack else good[0]]))
     return found
 
 

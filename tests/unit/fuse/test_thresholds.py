@@ -76,6 +76,15 @@ def test_the_best_f_measure_is_found():
     assert by_f_beta(seen(score, right, 10), 0.1) == [float(np.float32(0.8))]
 
 
+def test_slack_takes_the_lowest_score_that_is_nearly_as_good():
+    score, right = [0.9, 0.8, 0.7, 0.6, 0.5], [True, True, False, True, False]
+    # F1 with ten objects: .182, .333, .308, .429, .400
+    for slack, keep in ((0.0, 0.6), (0.01, 0.6), (0.03, 0.5), (0.5, 0.5)):
+        assert by_f_beta(seen(score, right, 10), 1, slack=slack) == [float(np.float32(keep))]
+    low = [*score, 0.1, 0.05]  # two more that are wrong: .375 and .353
+    assert by_f_beta(seen(low, [*right, False, False], 10), 1, slack=0.06) == [float(np.float32(0.1))]
+
+
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=40), st.sampled_from([0.5, 1, 2]))
 def test_no_other_score_has_a_better_f_measure_and_no_higher_one_the_same(rows, beta):
     score, right = np.array([s / 10 for s, _ in rows]), np.array([r for _, r in rows])
@@ -300,7 +309,13 @@ def test_what_a_rule_keeps_out_moves_no_threshold(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"by": "fixed", "drop": 0.2}, {"by": "quantile", "beta": 2}, {"by": "f_beta", "quantile": 0.5}]
+    "wrong",
+    [
+        {"by": "fixed", "drop": 0.2},
+        {"by": "quantile", "beta": 2},
+        {"by": "f_beta", "quantile": 0.5},
+        {"by": "fixed", "slack": 0.1},
+    ],
 )
 def test_a_key_that_would_mean_nothing_is_refused(wrong):
     with pytest.raises(ValueError, match="means nothing with 'by"):
