@@ -9,23 +9,22 @@ must not know how the detector was trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from da_kd.boxes import FloatArray
-from da_kd.data import ImageSet, read_image, spread
-from da_kd.detections import Detections
-from da_kd.errors import DataError
+from da_kd.data import ImageSet, spread
 from da_kd.events import Job
-from da_kd.teachers import Failure, Image
+from da_kd.teachers.batches import predict_images
 from da_kd.teachers.ultralytics import UltralyticsTeacher
 
 IMAGES = 64  # of each set; sides of objects need no more
 SURE = 0.5  # score from which a box counts
 FEWEST = 20  # boxes that a ratio is read from
 STRIDE = 32  # input sizes are multiples of it
+_KNOWN = 3  # boxes of a class at home, without which its size is not known
 _EDGE = 0.01  # share of the image: a box as close to the edge may be cut off
 _BATCH = 8
 
@@ -45,14 +44,13 @@ def sides(weights: Path, images: ImageSet, size: int, device: str, job: Job) -> 
     Returns:
         By class, for each box away from the image's edges, the root of its area by the longer side of the image.
     """
-    found: dict[str, list[float]] = {}
     with UltralyticsTeacher(weights, {"imgsz": size}).open(device, SURE, _BATCH) as predictor:
-        for batch in job.track(list(_batches(spread(images, IMAGES))), "object scale", unit="batches"):
-            for image, said in zip(batch, predictor.predict(batch), strict=True):
-                if not isinstance(said, Failure):
-                    for name, side in _whole(said, image.pixels.shape[1], image.pixels.shape[0]):
-                        found.setdefault(name, []).append(side)
-    return {name: np.array(values, np.float32) for name, values in found.items()}
+        said = predict_images(predictor, spread(images, IMAGES), "", _BATCH, job, "object scale")
+    extent = said.size[said.image_index].astype(np.float32)
+    gap = _EDGE * extent.max(axis=1, keepdims=True)
+    whole = ((said.xyxy[:, :2] > gap) & (extent - said.xyxy[:, 2:] > gap)).all(axis=1)
+    side = np.sqrt((said.xyxy[:, 2:] - said.xyxy[:, :2]).prod(axis=1)) / extent.max(axis=1)
+    return {name: side[whole & (said.label == label)] for label, name in enumerate(said.vocabulary)}
 
 
 def ratio_of(home: Sides, away: Sides) -> float | None:
@@ -61,7 +59,7 @@ def ratio_of(home: Sides, away: Sides) -> float | None:
     The median, over all boxes away, of a box's side by the median side of its class at home: a class counts as often as
     it is seen, and another mixture of classes changes nothing.
     """
-    shared = [name for name, values in home.items() if len(values) >= 3 and name in away]  # noqa: PLR2004
+    shared = [name for name, values in home.items() if len(values) >= _KNOWN and name in away]
     logs = [np.log(away[name]) - np.log(np.median(home[name])) for name in shared]
     pooled = np.concatenate([np.zeros(0), *logs])
     return math.exp(float(np.median(pooled))) if len(pooled) >= FEWEST else None
@@ -70,26 +68,3 @@ def ratio_of(home: Sides, away: Sides) -> float | None:
 def size_for(trained: int, ratio: float) -> int:
     """Return the input size, a multiple of 32, at which objects ``ratio`` times as large look as they were learned."""
     return max(STRIDE, STRIDE * round(trained / ratio / STRIDE))
-
-
-def _whole(said: Detections, width: int, height: int) -> Iterator[tuple[str, float]]:
-    """Yield the class and the relative side of each box that no edge of the image cuts."""
-    gap = _EDGE * max(width, height)
-    for (left, top, right, bottom), label in zip(said.xyxy.tolist(), said.label.tolist(), strict=True):
-        if min(left, top, width - right, height - bottom) > gap:
-            yield said.vocabulary[label], math.sqrt((right - left) * (bottom - top)) / max(width, height)
-
-
-def _batches(images: ImageSet) -> Iterator[list[Image]]:
-    """Yield the readable pictures of a set, some at a time."""
-    batch: list[Image] = []
-    for index in np.flatnonzero(images.table.ok):
-        try:
-            batch.append(Image(images.table.key[index], read_image(images.path(int(index)))))
-        except DataError:
-            continue  # *predict* counts and lists it
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
