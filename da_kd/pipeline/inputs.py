@@ -125,7 +125,8 @@ def _drawn(spec: Images, seed: int, store: Store, job: Job) -> Images:
         raise DataError("Expected a set to render; found one with a path.")
     output = drawn_output(spec, seed)
     folder = store.make(output, lambda out, work: render_set(lab, split, count, seed, out, work), job)
-    return spec.model_copy(update={"path": str(folder), "render": None, "count": None, "format": "yolo"})
+    # absolute, since a relative path in a recipe counts from the recipe's folder
+    return spec.model_copy(update={"path": str(folder.absolute()), "render": None, "count": None, "format": "yolo"})
 
 
 def drawn_output(spec: Images, seed: int) -> Output:

@@ -65,6 +65,15 @@ def test_deep_says_fine_and_leaves_nothing_behind(da_kd, recipe):
     assert [path.name for path in recipe.parent.iterdir()] == ["small.yaml"]
 
 
+def test_deep_finds_rendered_sets_in_a_workspace_that_is_not_beside_the_recipe(da_kd, recipe):
+    (recipe.parent / "runs").mkdir()
+    (recipe.parent / "recipes").mkdir()
+    place = recipe.rename(recipe.parent / "recipes" / recipe.name)
+    result = da_kd("check", place, "--deep")
+    assert result.exit_code == 0, result.stderr
+    assert not (place.parent / "runs").exists()
+
+
 def test_an_unknown_kind_of_teacher_is_a_mistake_without_deep(da_kd, recipe):
     result = da_kd("check", recipe, "--set", "teachers.big={name: big, kind: torchvison, weights: w.pt}")
     assert result.exit_code == 2
