@@ -8,7 +8,7 @@ does to a picture. What the size is for stands in ``object_scale``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,15 @@ def adapt_batch_norm(
 
 
 def adapt(
-    weights: Path, images: ImageSet, home: ImageSet, device: str, out: Path, job: Job, *, batch_norm: bool
+    weights: Path,
+    images: ImageSet,
+    home: ImageSet,
+    device: str,
+    out: Path,
+    job: Job,
+    *,
+    batch_norm: bool,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``weights.pt`` into ``out``: the checkpoint with the input size at which objects look as large as at home.
 
@@ -74,13 +82,14 @@ def adapt(
         out: the output folder.
         job: where progress goes.
         batch_norm: its statistics become those of ``images``, too, at that size.
+        options: of the teacher that is asked: its head, its words.
 
     Raises:
         DataError: no image can be read.
         WeightsError: the checkpoint is not a detector's, or has no batch normalisation.
     """
     trained = size = input_size(load_detector(weights))
-    known = sides(weights, home, trained, device, job)
+    known = sides(weights, home, trained, device, job, options)
     ratio: float | None = None
     for last in (False, False, False, True):  # what it says is surer at a better size, so it is asked again there
         if batch_norm:
@@ -89,7 +98,7 @@ def adapt(
             _write(weights, out, size)
         if last:
             break
-        measured = ratio_of(known, sides(out / "weights.pt", images, size, device, job))
+        measured = ratio_of(known, sides(out / "weights.pt", images, size, device, job, options))
         if measured is None:
             break
         ratio = measured

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,9 @@ _BATCH = 8
 Sides = Mapping[str, FloatArray]  # by class, what the boxes' sides are
 
 
-def sides(weights: Path, images: ImageSet, size: int, device: str, job: Job) -> Sides:
+def sides(
+    weights: Path, images: ImageSet, size: int, device: str, job: Job, options: Mapping[str, Any] | None = None
+) -> Sides:
     """Return how large the objects are that a checkpoint is sure of, at some input size.
 
     Args:
@@ -40,11 +43,12 @@ def sides(weights: Path, images: ImageSet, size: int, device: str, job: Job) -> 
         size: side of the square that an image is scaled into, in pixels.
         device: where it runs.
         job: where progress goes.
+        options: of the teacher: its head, its words.
 
     Returns:
         By class, for each box away from the image's edges, the root of its area by the longer side of the image.
     """
-    with UltralyticsTeacher(weights, {"imgsz": size}).open(device, SURE, _BATCH) as predictor:
+    with UltralyticsTeacher(weights, {**(options or {}), "imgsz": size}).open(device, SURE, _BATCH) as predictor:
         said = predict_images(predictor, spread(images, IMAGES), "", _BATCH, job, "object scale")
     extent = said.size[said.image_index].astype(np.float32)
     gap = _EDGE * extent.max(axis=1, keepdims=True)

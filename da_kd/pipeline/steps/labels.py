@@ -75,7 +75,7 @@ def add_adapt(builder: Builder, teacher: Teacher) -> None:
     images = builder.inputs.get("target")
     prefix = f"teachers.{teacher.name}"
     parts = {**decided, "data.target": builder.hashes["target"], f"{prefix}.adapt": teacher.adapt}
-    if teacher.kind == "torchvision":
+    if teacher.kind == "torchvision" or teacher.match_scale:
         parts |= {f"{prefix}.options.{key}": value for key, value in teacher.options.items()}
     home = builder.inputs.get(_home(builder.recipe)) if teacher.match_scale else None
     if home is not None:
@@ -88,7 +88,9 @@ def add_adapt(builder: Builder, teacher: Teacher) -> None:
 
             adapt_torchvision(path, teacher.options, images, device, out, job)
         elif home is not None:
-            adapt(path, images, home, device, out, job, batch_norm=teacher.adapt == "batch_norm")
+            adapt(
+                path, images, home, device, out, job, batch_norm=teacher.adapt == "batch_norm", options=teacher.options
+            )
         else:
             adapt_batch_norm(path, images, device, out, job)
 

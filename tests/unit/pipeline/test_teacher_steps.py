@@ -89,6 +89,8 @@ def test_the_scale_is_matched_in_a_step_of_its_own_that_no_label_decides(recipe,
     assert "adapt:own" not in plain
     assert parts(new, "predict:own")["adapt:own"] == new["adapt:own"].output.fingerprint
     assert parts(new, "teach:own") == parts(plain, "teach:own")
+    head = parts(steps(recipe("teachers.own.match_scale=true", "teachers.own.options={head: both}")), "adapt:own")
+    assert head["teachers.own.options.head"] == "both"  # who is asked decides what is heard
     adapted, both = (
         steps(recipe("teachers.own.adapt=batch_norm")),
         steps(recipe("teachers.own.adapt=batch_norm", "teachers.own.match_scale=true")),
