@@ -46,7 +46,7 @@ def main() -> int:
         images = scene(Path(folder))
         seconds = 2.0 if asked.quick else 30.0
         loading, batch = measure_loading(images, seconds)
-    seconds = 10.0 if asked.quick else 90.0
+    seconds = 16.0 if asked.quick else 90.0
     rows = {name: measure_steps(name, batch, seconds) for name in (QUICK if asked.quick else FAMILIES)}
     if not asked.quiet:
         _print(rows, loading)

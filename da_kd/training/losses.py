@@ -33,10 +33,23 @@ def set_criterion(model: Any, epoch: int) -> None:
     if getattr(model.model[-1], "one2one_cv2", None) is None:
         model.criterion = SignalLoss(model)
         return
-    model.criterion = E2ELoss(model, SignalLoss)
+    model.criterion = BothBranches(model, SignalLoss)
     if epoch:
         model.criterion.updates = epoch - 1
         model.criterion.update()
+
+
+class BothBranches(E2ELoss):  # type: ignore[misc]
+    """The library's loss of an end-to-end head, both of whose branches ask the same anchors about the same regions."""
+
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> Any:
+        """Return the library's sum of both branches' losses."""
+        return super().__call__(preds, {**batch, "asked": {"by": 2}})
+
+
+# What an unsearched region counts where an ignored one counts 1: more than boxes ever lie over one place, so that the sum
+# over the regions of a place tells whether one of them is unsearched.
+_UNSEARCHED = 4096.0
 
 
 class SignalLoss(v8DetectionLoss):  # type: ignore[misc]
@@ -61,7 +74,7 @@ class SignalLoss(v8DetectionLoss):  # type: ignore[misc]
 
     def get_assigned_targets_and_loss(self, preds: dict[str, Tensor], batch: dict[str, Any], **kwargs: Any) -> Any:
         """Return the library's assignment, losses and figures."""
-        self._batch = batch if "weight" in batch else None
+        self._batch = {"asked": {"by": 1}, **batch} if "weight" in batch else None
         try:
             return super().get_assigned_targets_and_loss(preds, batch, **kwargs)
         finally:
@@ -78,36 +91,47 @@ class SignalLoss(v8DetectionLoss):  # type: ignore[misc]
         return padded[..., :5]
 
     def _after_assignment(self, _: Any, given: tuple[Tensor, ...], made: tuple[Tensor, ...]) -> None:
-        """Keep the anchors' centres in pixels, which of them a box has taken, and the weight of that box."""
+        """Keep the anchors' centres in pixels, which of them a box has taken, by image and number, and its weight."""
         if self._batch is None:
             return
-        self._anchors, self._taken = given[2], made[3].bool()
-        if self._box_weight.shape[1]:
-            weight = self._box_weight.gather(1, made[4].long())
-            self._weight = torch.where(self._taken, weight, torch.ones_like(weight))
-        else:
-            self._weight = torch.ones_like(self._taken, dtype=self._box_weight.dtype)
+        self._anchors, self._taken = given[2], made[3].nonzero(as_tuple=True)
+        self._weight = self._box_weight[self._taken[0], made[4][self._taken].long()][:, None]
 
     def _weigh_classes(self, _: Any, given: tuple[Tensor, ...], made: Tensor) -> Tensor:
         """Return the (images, anchors, classes) loss terms, weighed and silenced, in place."""
         if self._batch is None:
             return made
-        regions, share = self._batch["regions"], self._weight[..., None]
-        if regions.shape[1]:
-            covered = torch.bmm(self._inside(regions).mT.to(regions.dtype), regions[..., 5:])
-            share = torch.where((covered > 0) & (given[1] <= 0), 0.0, share)
-        return made.mul_(share)  # one product, since every pass over the terms is felt, there and back
+        share, unsearched = self._coverage()  # one product with the terms, since every pass over them is felt
+        silent = unsearched[self._taken] & (given[1][self._taken] <= 0)
+        share[self._taken] = torch.where(silent, 0.0, self._weight).to(share.dtype)
+        return made.mul_(share)
 
     def _weigh_boxes(self, _: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Return the box loss' arguments, the target scores weighed."""
+        """Return the box loss' arguments; of the target scores, whose sums over the classes it takes, these, weighed."""
         if self._batch is None:
             return None
-        return (*given[:4], given[4] * self._weight[..., None], *given[5:])
+        weighed = given[4].new_zeros(*given[4].shape[:2], 1)
+        weighed[self._taken] = given[4][self._taken].sum(-1, keepdim=True) * self._weight.to(given[4].dtype)
+        return (*given[:4], weighed, *given[5:])
+
+    def _coverage(self) -> tuple[Tensor, Tensor]:
+        """Return where classes have no region, 1 or 0, and where they have an unsearched one, whoever took the anchor.
+
+        Both are (images, anchors, classes), and made once for both branches of an end-to-end head; the first is the
+        caller's own.
+        """
+        asked = self._batch["asked"]  # type: ignore[index]
+        if "free" not in asked:
+            regions = self._batch["regions"]  # type: ignore[index]
+            counted = regions[..., 5:] * torch.where(regions[..., 4:5] > 0, _UNSEARCHED, 1.0)
+            covered = torch.bmm(self._inside(regions).to(counted.dtype), counted)
+            asked |= {"unsearched": covered >= _UNSEARCHED, "free": covered.eq_(0)}
+        asked["by"] -= 1
+        return asked["free"].clone() if asked["by"] else asked["free"], asked["unsearched"]
 
     def _inside(self, regions: Tensor) -> Tensor:
-        """Return (images, R, anchors) bool: the region holds for the anchor, whose centre lies in it."""
-        left, top, right, bottom = xywh2xyxy(regions[..., :4] * self._scale).unsqueeze(3).unbind(2)
-        x, y = self._anchors.unbind(1)
-        inside = (x > left) & (x < right) & (y > top) & (y < bottom)
-        held: Tensor = inside & (~self._taken[:, None] | (regions[..., 4:5] > 0))
-        return held
+        """Return (images, anchors, R) bool: the anchor's centre lies in the region."""
+        left, top, right, bottom = xywh2xyxy(regions[..., :4] * self._scale).unsqueeze(1).unbind(-1)
+        x, y = self._anchors.unsqueeze(1).unbind(-1)
+        inside: Tensor = (x > left) & (x < right) & (y > top) & (y < bottom)
+        return inside
