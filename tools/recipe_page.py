@@ -36,6 +36,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("teachers (a list)", recipe.Teacher),
     ("teachers.*.architecture, student", recipe.Architecture),
     ("teach, and every schedule", recipe.Schedule),
+    ("teach.mix, teachers.*.schedule.mix", recipe.TeachMix),
     ("predict", recipe.Predict),
     ("fuse", recipe.Fuse),
     ("fuse.thresholds", recipe.Thresholds),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from da_kd.data import ImageSet
-from da_kd.recipe import Recipe, Schedule
+from da_kd.recipe import Recipe, Schedule, Teacher
 
 
 def labels_of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[str]:
@@ -20,6 +20,13 @@ def labels_of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[st
         told.append(
             f"Distill learned from the labels of {len(sets['target_labelled'])} images of data.target_labelled beside "
             "the pseudo labels; these are labels of the target domain, and every student has used them."
+        )
+    taught = [teacher.name for teacher in recipe.teachers if _sees_target(teacher, recipe)]
+    if taught and "target_labelled" in sets:
+        who = f"Teacher{'s' if len(taught) > 1 else ''} {', '.join(repr(name) for name in taught)}"
+        told.append(
+            f"{who} learned from the labels of {len(sets['target_labelled'])} images of data.target_labelled beside "
+            "the source; these are labels of the target domain, and every student has used them."
         )
     for place, schedule in _schedules(recipe).items():
         name = schedule.validate_on if schedule is not None else None
@@ -41,11 +48,20 @@ def labels_of_row(row: str, images: int, recipe: Recipe, sets: Mapping[str, Imag
     """
     if row in ("finetuned", "oracle"):
         return f"trained on those of {images} images"
-    told = labels_of_trainings(recipe, sets) if row.startswith(("student", "source_only")) else []
+    told = labels_of_trainings(recipe, sets) if row.startswith(("student", "source_only", "teacher:")) else []
+    if row.startswith("teacher:"):
+        name = repr(row.removeprefix("teacher:"))
+        told = [sentence for sentence in told if sentence.startswith("Teacher") and name in sentence]
     if row == "source_only":  # it has the schedule of *distill*, and nothing else of it
         told = [sentence for sentence in told if sentence.startswith("Epochs of 'distill'")]
     used = [sentence for sentence in told if "labels of the target domain" in sentence]
     return " ".join(used) or "none to train on; what people decided in review counts as pseudo labels"
+
+
+def _sees_target(teacher: Teacher, recipe: Recipe) -> bool:
+    """Return whether a teacher is trained, and on labels of the target as well."""
+    schedule = teacher.schedule or recipe.teach
+    return teacher.weights is None and schedule is not None and schedule.mix.target_labelled > 0
 
 
 def _schedules(recipe: Recipe) -> dict[str, Schedule | None]:

@@ -15,6 +15,8 @@ from da_kd.recipe.training import (
     Rounds,
     Schedule,
     Student,
+    Teach,
+    TeachMix,
 )
 
 __all__ = [
@@ -42,6 +44,8 @@ __all__ = [
     "Schedule",
     "Simulate",
     "Student",
+    "Teach",
+    "TeachMix",
     "Teacher",
     "Thresholds",
     "Views",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from da_kd.recipe.training import Architecture, Schedule
+from da_kd.recipe.training import Architecture, Teach
 from da_kd.recipe.values import ClassName, ClassTarget, Name, Score, Section
 
 
@@ -63,7 +63,7 @@ class Teacher(Section):
     kind: str = "ultralytics"
     weights: str | None = None
     architecture: Architecture | None = None
-    schedule: Schedule | None = None
+    schedule: Teach | None = None
     learns: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     classes: dict[str, ClassTarget] = Field(default_factory=dict)

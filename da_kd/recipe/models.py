@@ -14,7 +14,7 @@ from da_kd.recipe.data import Data, Restyle
 from da_kd.recipe.labels import Fuse, Predict, Teacher
 from da_kd.recipe.review import Review
 from da_kd.recipe.rules import class_problems, stage_problems, teacher_problems
-from da_kd.recipe.training import Distill, Finetune, Rounds, Schedule, Student
+from da_kd.recipe.training import Distill, Finetune, Rounds, Schedule, Student, Teach
 from da_kd.recipe.values import ClassName, Name, Section
 
 
@@ -60,7 +60,7 @@ class Recipe(Section):
         data: the image sets.
         restyle: whether those who learn from the source see it in the target's colours as well; without it they do not.
         teachers: one or more.
-        teach: the schedule of every teacher that is trained and has none of its own.
+        teach: how every teacher is trained that has no schedule of its own.
         predict: how teachers are run.
         fuse: how their boxes become pseudo labels.
         review: who decides about pseudo labels.
@@ -81,7 +81,7 @@ class Recipe(Section):
     data: Data
     restyle: Restyle | None = None
     teachers: Annotated[tuple[Teacher, ...], Field(min_length=1)]
-    teach: Schedule | None = None
+    teach: Teach | None = None
     predict: Predict = Predict()
     fuse: Fuse = Fuse()
     review: Review = Review()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from da_kd.recipe.data import Images
     from da_kd.recipe.labels import Teacher
     from da_kd.recipe.models import Recipe
+    from da_kd.recipe.training import Schedule, Teach
 
 # Training arguments that have a key of their own, or that would break the method, each with the reason.
 REFUSED_ARGS = {
@@ -212,7 +213,12 @@ def _schedule_problems(recipe: Recipe) -> list[str]:
     """Return which schedules are to be validated on images that are not there, or leave a device without an image."""
     own = {f"teachers.{teacher.name}.schedule": teacher.schedule for teacher in recipe.teachers}
     oracle = recipe.evaluate.oracle_schedule if recipe.evaluate is not None else None
-    schedules = {"teach": recipe.teach, **own, "distill": recipe.distill, "finetune": recipe.finetune}
+    schedules: dict[str, Schedule | None] = {
+        "teach": recipe.teach,
+        **own,
+        "distill": recipe.distill,
+        "finetune": recipe.finetune,
+    }
     schedules["evaluate.oracle_schedule"] = oracle
     devices = recipe.device.count(",") + 1
     few = [
@@ -228,8 +234,15 @@ def _schedule_problems(recipe: Recipe) -> list[str]:
 
 
 def _mix_problems(recipe: Recipe) -> list[str]:
-    """Return what students are to learn from, or begin with, that is not there."""
+    """Return what teachers and students are to learn from, or begin with, that is not there."""
     distill, finetune, problems = recipe.distill, recipe.finetune, []
+    for place, kind, schedule in _teachings(recipe):
+        if schedule.mix.target_labelled and recipe.data.target_labelled is None:
+            problems.append(
+                f"{place}.mix.target_labelled: needs 'data.target_labelled'; add it, or leave it out of the mix"
+            )
+        if schedule.mix.target_labelled and kind != "ultralytics":
+            problems.append(f"{place}.mix: needs teachers of kind 'ultralytics'; '{kind}' learns from the source alone")
     wanted = [("distill", name) for name in ("source", "target_labelled") if distill and getattr(distill.mix, name)]
     wanted += [("finetune", "source")] if finetune and finetune.mix.source else []
     for place, name in wanted:
@@ -242,6 +255,17 @@ def _mix_problems(recipe: Recipe) -> list[str]:
             "use 'init: source', or a '.pt' file as 'student.model'"
         )
     return problems
+
+
+def _teachings(recipe: Recipe) -> list[tuple[str, str, Teach]]:
+    """Return where it stands, the kind of teacher, and how it is trained, of every teacher that is."""
+    own = [
+        (f"teachers.{teacher.name}.schedule", teacher.kind, teacher.schedule)
+        for teacher in recipe.teachers
+        if teacher.schedule is not None
+    ]
+    shared = [teacher.kind for teacher in recipe.teachers if teacher.weights is None and teacher.schedule is None]
+    return own + [("teach", kind, recipe.teach) for kind in dict.fromkeys(shared) if recipe.teach is not None]
 
 
 def _round_problems(recipe: Recipe) -> list[str]:

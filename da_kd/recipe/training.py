@@ -86,6 +86,30 @@ class Schedule(Section):
         return 16 if self.batch == "auto" else self.batch
 
 
+Rate = Annotated[float, Field(ge=0, le=100)]
+
+
+class TeachMix(Section):
+    """Images with ground truth that a teacher learns from beside the source, in the same epochs.
+
+    Attributes:
+        target_labelled: how many images of ``data.target_labelled`` an epoch shows for every source image, restyled
+            copies counted; they count as labels used, by every row that stands on this teacher.
+    """
+
+    target_labelled: Rate = 0.0
+
+
+class Teach(Schedule):
+    """Teachers learn from the labelled source images.
+
+    Attributes:
+        mix: images with ground truth to learn from as well (teachers of kind ``ultralytics``).
+    """
+
+    mix: TeachMix = TeachMix()
+
+
 class Student(Architecture):
     """The compact model that is trained for the target."""
 
@@ -109,9 +133,6 @@ class Refresh(Section):
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     lost: Score = 0.5
     exploded: Annotated[float, Field(gt=1)] = 3.0
-
-
-Rate = Annotated[float, Field(ge=0, le=100)]
 
 
 class Mix(Section):
@@ -149,6 +170,8 @@ class Distill(Schedule):
     Attributes:
         init: ``model`` starts from ``student.model``; ``source`` from the student's architecture trained on the source,
             and then three defaults are others: ``augment: strong``, ``ema: 0.25`` and ``refresh: {every: 3}``.
+        source_steps: beside ``init: source``: optimiser steps of that training on the source, where it is shorter or
+            longer than this one.
         adapt: ``batch_norm`` re-estimates the normalisation statistics of these weights on the target images first,
             without labels.
         mix: images with ground truth to learn from as well.
@@ -166,6 +189,7 @@ class Distill(Schedule):
     """
 
     init: Literal["model", "source"] = "model"
+    source_steps: Annotated[int, Field(ge=1)] | None = None
     adapt: Literal["none", "batch_norm"] = "none"
     mix: Mix = Mix()
     weight: Literal["none", "score"] = "none"
@@ -179,6 +203,20 @@ class Distill(Schedule):
     @classmethod
     def _from_source(cls, value: Any) -> Any:
         return {**FROM_SOURCE, **value} if isinstance(value, dict) and value.get("init") == "source" else value
+
+    @model_validator(mode="after")
+    def _source_first(self) -> Self:
+        if self.source_steps is not None and self.init != "source":
+            raise ValueError(
+                "'source_steps' is how long 'init: source' learns from the source; add that, or leave it out"
+            )
+        return self
+
+    @property
+    def on_source(self) -> Schedule:
+        """How long and how fast the weights are trained that ``init: source`` starts from."""
+        steps = self.source_steps
+        return self if steps is None else self.model_copy(update={"steps": steps, "epochs": None})
 
 
 class Rounds(Section):

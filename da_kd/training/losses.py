@@ -47,8 +47,8 @@ class BothBranches(E2ELoss):  # type: ignore[misc]
         return super().__call__(preds, {**batch, "asked": {"by": 2}})
 
 
-# What an unsearched region counts where an ignored one counts 1: more than boxes ever lie over one place, so that the sum
-# over the regions of a place tells whether one of them is unsearched.
+# What an unsearched region counts where an ignored one counts 1: more than boxes ever lie over one place, so that the
+# sum over the regions of a place tells whether one of them is unsearched.
 _UNSEARCHED = 4096.0
 
 
@@ -107,7 +107,7 @@ class SignalLoss(v8DetectionLoss):  # type: ignore[misc]
         return made.mul_(share)
 
     def _weigh_boxes(self, _: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Return the box loss' arguments; of the target scores, whose sums over the classes it takes, these, weighed."""
+        """Return the box loss' arguments, the target scores as their sums over the classes, which it takes, weighed."""
         if self._batch is None:
             return None
         weighed = given[4].new_zeros(*given[4].shape[:2], 1)

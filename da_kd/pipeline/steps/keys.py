@@ -27,7 +27,7 @@ def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 # Keys that came later: at their default they are left out, so that what was made before them stays what it is.
-_LATER = ("validate_on", "patience", "augment", "adapt", "mix", "ema")
+_LATER = ("validate_on", "patience", "augment", "adapt", "mix", "ema", "source_steps")
 
 
 def keys_of(section: BaseModel, prefix: str) -> dict[str, Any]:

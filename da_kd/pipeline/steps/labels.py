@@ -24,7 +24,7 @@ from da_kd.pipeline.steps.keys import (
     training_steps,
     training_units,
 )
-from da_kd.pipeline.steps.learning import scorer_of, scorer_parts
+from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
 from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round, first
 from da_kd.recipe import Recipe, Simulate, Teacher
@@ -55,15 +55,18 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
     if learned != images.vocabulary:
         images = only_classes(images, learned)
         parts |= {"data.source": hash_images(images), f"teachers.{teacher.name}.learns": list(learned)}
-    parts |= {**scorer_parts(builder, schedule, learned), **seen_parts(builder)}
-    score, more = scorer_of(builder, schedule, learned), copies_of(builder)
+    rates = {"target_labelled": schedule.mix.target_labelled}
+    parts |= {**scorer_parts(builder, schedule, learned), **seen_parts(builder), **extras_parts(builder, rates)}
+    score, copies = scorer_of(builder, schedule, learned), copies_of(builder)
 
     def work(out: Path, job: Job) -> None:
         seen = seen_source(builder)
         taught = seen if learned == seen.vocabulary else only_classes(seen, learned)
         setting = replace(builder.setting(), seed=parts["seed"])
-        teach.run(teacher.name, teacher.kind, architecture, schedule, taught, setting, out, job, score)
+        extras = extras_of(builder, rates, learned)
+        teach.run(teacher.name, teacher.kind, architecture, schedule, taught, setting, out, job, score, extras=extras)
 
+    more = copies + (1 + copies) * schedule.mix.target_labelled
     units, version = training_units(architecture, schedule, images, more), ground_truth_version(images)
     steps = training_steps(schedule, images, more)
     builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version, training_steps=steps)

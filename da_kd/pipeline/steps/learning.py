@@ -48,18 +48,22 @@ def scorer_parts(builder: Builder, schedule: Schedule, classes: Sequence[str] = 
 def _validation(builder: Builder, schedule: Schedule, classes: Sequence[str]) -> ImageSet | None:
     if schedule.validate_on is None:
         return None
-    images = builder.inputs.get(schedule.validate_on).usable()
+    return _known(builder.inputs.get(schedule.validate_on).usable(), classes)
+
+
+def _known(images: ImageSet, classes: Sequence[str]) -> ImageSet:
     return only_classes(images, classes) if classes and tuple(classes) != images.vocabulary else images
 
 
-def extras_of(builder: Builder, rates: Mapping[str, float]) -> list[Extra]:
+def extras_of(builder: Builder, rates: Mapping[str, float], classes: Sequence[str] = ()) -> list[Extra]:
     """Return the labelled sets to mix in, by their rates; an image in two of them is taken from the last.
 
-    Only while steps run, since the source may be restyled.
+    Only while steps run, since the source may be restyled. ``classes`` are those that the model has; none means the
+    recipe's.
     """
     wanted = [name for name, rate in rates.items() if rate]
     sets = {name: seen_source(builder) if name == "source" else builder.inputs.get(name) for name in wanted}
-    return [Extra(name, images, rates[name]) for name, images in sets.items()]
+    return [Extra(name, _known(images, classes), rates[name]) for name, images in sets.items()]
 
 
 def extras_parts(builder: Builder, rates: Mapping[str, float]) -> dict[str, Any]:

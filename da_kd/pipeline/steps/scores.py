@@ -9,7 +9,7 @@ from da_kd.data.classes import Target
 from da_kd.events import Job
 from da_kd.pipeline.steps.builder import Builder
 from da_kd.pipeline.steps.keys import flat
-from da_kd.pipeline.steps.trainings import WARM, add_baseline, add_source_only, starts_restyled
+from da_kd.pipeline.steps.trainings import WARM, add_baseline, add_source_only, starts_apart
 from da_kd.recipe import Evaluate, Recipe
 from da_kd.stages import evaluate
 from da_kd.teachers import adapter
@@ -64,7 +64,7 @@ def add_score(builder: Builder, row: str, config: Evaluate, trained: str = "", n
 def rows(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of the ladder's rows, from the bottom to the top."""
     teachers = (f"teacher:{teacher.name}" for teacher in recipe.teachers)
-    warm = (WARM,) if starts_restyled(recipe) else ()
+    warm = (WARM,) if starts_apart(recipe) else ()
     return ("source_only", *warm, *teachers, *_students(recipe), "finetuned", "oracle")
 
 

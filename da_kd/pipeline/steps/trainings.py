@@ -46,7 +46,7 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
         "review": builder.print_of(review),
         "seed": recipe.seed,
     }
-    for key in ("distill.refresh", "distill.features"):
+    for key in ("distill.refresh", "distill.features", "distill.source_steps"):
         parts.pop(key, None)  # without it a student is as it was before there was such a key
     features, decided = _features(builder, config)
     parts |= decided
@@ -117,19 +117,23 @@ def _source_weights(builder: Builder) -> str:
 
 
 def add_warm_start(builder: Builder) -> None:
-    """Add the source weights that students start from: *source-only*, or others where the source is restyled."""
+    """Add the source weights that students start from: *source-only*, or others of their own."""
     config = builder.recipe.distill
     if config is None or config.init != "source":
         return
-    if starts_restyled(builder.recipe):
-        add_baseline(builder, WARM, "distill", config, "distill", "source", restyled=True)
+    if starts_apart(builder.recipe):
+        restyled = builder.recipe.restyle is not None
+        add_baseline(builder, WARM, "distill", config.on_source, "distill", "source", restyled=restyled)
     else:
         add_source_only(builder, "distill")
 
 
-def starts_restyled(recipe: Recipe) -> bool:
-    """Return whether students start from weights that have seen the source in the target's colours."""
-    return recipe.restyle is not None and recipe.distill is not None and recipe.distill.init == "source"
+def starts_apart(recipe: Recipe) -> bool:
+    """Return whether students start from source weights other than *source-only*: restyled, or trained for longer."""
+    config = recipe.distill
+    if config is None or config.init != "source":
+        return False
+    return recipe.restyle is not None or config.source_steps is not None
 
 
 def add_adapted_start(builder: Builder) -> None:

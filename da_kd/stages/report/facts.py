@@ -12,7 +12,7 @@ from da_kd.detections import DetectionTable
 TEACHER = "teacher:"
 EARLIER = "student@"  # the students of rounds before the last
 _NAMES = {"source_only": "Source-only", "student": "Student", "finetuned": "Fine-tuned", "oracle": "Oracle"}
-RESTYLED = "warm_start"  # only where the source is restyled, so that no other run has to say that it is missing
+START = "warm_start"  # only where it is not source_only, so that no other run has to say that it is missing
 NOT_RUN = "not part of this run"
 
 
@@ -20,7 +20,7 @@ NOT_RUN = "not part of this run"
 class ReportFacts:
     """Everything the page shows; whatever a run does not have is None or empty, and the page says so.
 
-    Rows are named ``source_only``, ``warm_start`` (the source restyled), ``teacher:<name>``, ``student@<round>``
+    Rows are named ``source_only``, ``warm_start`` (what students start from), ``teacher:<name>``, ``student@<round>``
     (before the last), ``student``, ``finetuned`` and ``oracle``.
 
     Attributes:
@@ -113,7 +113,7 @@ def in_order(rows: Mapping[str, Any] | set[str]) -> list[str]:
     fixed = list(_NAMES)
 
     def place(row: str) -> tuple[float, str]:
-        if row == RESTYLED:
+        if row == START:
             return 0.3, ""
         if row.startswith(TEACHER):
             return 0.5, "" if isinstance(rows, Mapping) else row  # a mapping keeps its own order of teachers
@@ -130,4 +130,4 @@ def name_of(row: str) -> str:
         return f"Teacher {row.removeprefix(TEACHER)}"
     if row.startswith(EARLIER):
         return f"Student, round {row.removeprefix(EARLIER)}"
-    return "Source, restyled" if row == RESTYLED else _NAMES.get(row, row)
+    return "Student's start" if row == START else _NAMES.get(row, row)

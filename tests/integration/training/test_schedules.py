@@ -12,8 +12,8 @@ from da_kd.data import ImageSet, ScanCache, load_images
 from da_kd.demo import render_set
 from da_kd.errors import Cancelled, DaKdError, DataError, InputError, SetupError
 from da_kd.events import Event, Figures, Job, Note
-from da_kd.recipe import Distill, Finetune, Images, Schedule, Student
-from da_kd.stages import distill, finetune
+from da_kd.recipe import Distill, Finetune, Images, Schedule, Student, Teach
+from da_kd.stages import distill, finetune, teach
 from da_kd.stages.evaluate import Scorer
 from da_kd.training import Extra, Setting, Signals, TrainingTask, mixed, train
 from da_kd.training.augment import PRESETS
@@ -115,6 +115,17 @@ def test_the_student_learns_from_labelled_sets_as_well_and_says_so(cells, elsewh
     assert any(
         "22 images, 2 of them labelled target images, 12 of them source" in text for text in notes(events, "info")
     )
+
+
+def test_a_teacher_learns_from_labelled_target_images_as_well_and_says_so(cells, elsewhere, tmp_path: Path) -> None:
+    events: list[Event] = []
+    schedule = Teach(epochs=1, batch=5, mix={"target_labelled": 0.5})
+    extras = [Extra("target_labelled", elsewhere, schedule.mix.target_labelled)]
+    setting = Setting(seed=0, device="cpu", workers=0)
+    teach.run("big", "ultralytics", STUDENT, schedule, cells, setting, tmp_path, Job(events.append), extras=extras)
+    assert json.loads((tmp_path / "training.json").read_text())["steps"] == 3  # ten of the source and five others
+    (told,) = [text for text in notes(events, "info") if text.startswith("Teacher 'big' learned from 22 images")]
+    assert "12 of them labelled target images" in told
 
 
 def test_finetuning_keeps_seeing_pseudo_labels(cells, elsewhere, tmp_path: Path) -> None:

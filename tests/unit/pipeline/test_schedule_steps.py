@@ -26,7 +26,7 @@ def changed(old, new):
 
 def test_keys_that_came_later_are_no_part_of_what_was_made_before(recipe, steps) -> None:
     made = steps(recipe())
-    later = ("mix", "adapt", "validate_on", "patience", "augment")
+    later = ("mix", "adapt", "validate_on", "patience", "augment", "source_steps")
     assert not [
         key for name in made for key in made[name].output.parts if key.split(".")[-1] in later or ".mix." in key
     ]
@@ -42,6 +42,10 @@ def test_keys_that_came_later_are_no_part_of_what_was_made_before(recipe, steps)
         ("distill.augment=strong", STUDENT | BASELINES),
         ("distill.batch=auto", STUDENT | BASELINES),
         ("finetune.augment=none", FINETUNED),
+        (
+            "teach.mix.target_labelled=1",
+            {"teach:own", "predict:own", "predict:own:source", "fuse", "review", "evaluate:teacher:own"} | STUDENT,
+        ),
     ],
 )
 def test_a_key_makes_only_what_follows_from_it_again(recipe, steps, change, again) -> None:
@@ -81,6 +85,24 @@ def test_the_start_is_adapted_between_its_training_and_the_students(recipe, step
     assert made["adapted_start"].output.parts.keys() == {"distill.adapt", "data.target", "source_only"}
 
 
+def test_a_start_of_another_length_is_a_training_of_its_own(recipe, steps) -> None:
+    plain, made = steps(recipe("distill.init=source")), steps(recipe("distill.init=source", "distill.source_steps=3"))
+    assert set(made) - set(plain) == {"warm_start", "evaluate:warm_start"}
+    assert made["warm_start"].training_steps == 3
+    assert prints(made)["source_only"] == prints(plain)["source_only"]
+    assert made["student"].output.parts["warm_start"] == made["warm_start"].output.fingerprint
+    assert "distill.source_steps" not in made["student"].output.parts
+    assert set(steps(recipe("distill.source_steps=null"))) == set(steps(recipe()))
+
+
+def test_a_teacher_that_sees_target_images_counts_them_as_steps(recipe, steps) -> None:
+    made = steps(recipe("teach={epochs: 1, batch: 1, mix: {target_labelled: 0.5}}"))
+    assert made["teach:own"].training_steps == 6  # four of the source, and two
+    copies = steps(recipe("teach={epochs: 1, batch: 1, mix: {target_labelled: 0.5}}", "restyle={copies: 2}"))
+    assert copies["teach:own"].training_steps == 18  # twelve, and six
+    assert "data.target_labelled" in made["teach:own"].output.parts
+
+
 def test_a_student_of_a_later_round_that_goes_on_is_not_adapted_again(recipe, steps) -> None:
     made = steps(recipe("distill.init=source", "distill.adapt=batch_norm", "rounds={count: 2, init: previous}"))
     assert "adapted_start" in made["student@1"].output.parts
@@ -96,6 +118,12 @@ def test_a_student_of_a_later_round_that_goes_on_is_not_adapted_again(recipe, st
         (["distill.patience=3"], "'patience' waits for a better score"),
         (["distill.args={patience: 3}"], "'patience' cannot be passed on: it is a key of the schedule itself"),
         (["distill.args={val: true}"], "or 'validate_on' says what images do"),
+        (["distill.source_steps=3"], "'source_steps' is how long 'init: source' learns from the source"),
+        (
+            ["teachers.own.kind=torchvision", "teach.mix.target_labelled=1"],
+            "teach.mix: needs teachers of kind 'ultraly",
+        ),
+        (["teachers.own.schedule={epochs: 1, mix: {target_labelled: -1}}"], "mix.target_labelled"),
         (["distill.adapt=batch_norm"], "distill.adapt: 'batch_norm' needs trained weights to begin with"),
         (["distill.mix.source=-1"], "distill.mix.source"),
         (["teachers.own.kind=torchvision", "teach.augment=strong"], "teach.augment: a torchvision teacher knows no"),
@@ -112,6 +140,8 @@ def test_a_mix_needs_its_set(recipe) -> None:
     tree = ["evaluate=null", "finetune=null", "data.target_labelled=null", "distill.mix.target_labelled=1"]
     with pytest.raises(RecipeError, match=r"distill\.mix\.target_labelled: needs 'data\.target_labelled'"):
         recipe(*tree)
+    with pytest.raises(RecipeError, match=r"teach\.mix\.target_labelled: needs 'data\.target_labelled'"):
+        recipe(*tree[:3], "evaluate=null", "teach.mix.target_labelled=1")
 
 
 def test_target_labels_that_trainings_used_are_told(recipe, tmp_path) -> None:
@@ -128,3 +158,8 @@ def test_target_labels_that_trainings_used_are_told(recipe, tmp_path) -> None:
     assert labels_of_row("student", 4, recipe(), sets).startswith("none to train on")
     assert labels_of_row("oracle", 4, wanted, sets) == "trained on those of 4 images"
     assert labels_of_trainings(recipe(), sets) == []
+    (taught,) = labels_of_trainings(recipe("teach.mix.target_labelled=1"), sets)
+    assert taught.startswith("Teacher 'own' learned from the labels of 4 images of data.target_labelled")
+    assert labels_of_row("student", 4, recipe("teach.mix.target_labelled=1"), sets) == taught
+    assert labels_of_row("teacher:own", 4, recipe("teach.mix.target_labelled=1"), sets) == taught
+    assert labels_of_row("teacher:one", 4, recipe("teach.mix.target_labelled=1"), sets).startswith("none")
