@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from da_kd.errors import DaKdError, RecipeError
+from da_kd.errors import DaKdError, InputError, RecipeError
 from da_kd.pipeline import Run
 from da_kd.ui import markup
 from da_kd.ui.access import existing_run
@@ -17,9 +18,12 @@ from da_kd.ui.settings import Settings
 Fill = Callable[..., dict[Any, Any]]
 Look = Callable[..., tuple[str, Callable[[], dict[Any, Any]]]]
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-SHOWN: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _TICK = 2.0  # seconds between two looks at what a page follows
 _FAILED = "! "  # before what was wrong at the last look
+
+
+class NoRunError(InputError):
+    """No run is chosen, so that a page has nothing to show."""
 
 
 @dataclass
@@ -39,6 +43,17 @@ class Frame:
     active: gr.State
     stamp: gr.State
     listed: gr.State
+
+    def chosen(self, name: Any) -> Run:
+        """Return the chosen run.
+
+        Raises:
+            NoRunError: no run is chosen.
+            InputError: there is none of that name (any more).
+        """
+        if not name:
+            raise NoRunError("No run is chosen.")
+        return existing_run(self.settings, name)
 
     def fills(
         self,
@@ -129,9 +144,27 @@ def guarded(act: Fill, place: gr.HTML) -> Fill:
         try:
             return {place: "", **act(*given)}
         except (DaKdError, OSError) as error:
-            return {place: markup.error(words_of(error))}
+            return {place: told(error)}
 
     return safe
+
+
+def acts(
+    button: gr.Button, busy: str, act: Fill, inputs: Sequence[Any], place: gr.HTML, outputs: Sequence[Any] = ()
+) -> None:
+    """Run ``act`` when a button is pressed; until it is done, ``place`` says what is being done.
+
+    The browser says so by itself, so that every click is answered at once, however long the answer takes.
+    """
+    button.click(None, None, [place], js=f"() => {json.dumps(markup.note(busy))}", **HIDDEN)
+    button.click(guarded(act, place), list(inputs), list(dict.fromkeys([place, *outputs])), **HIDDEN)
+
+
+def told(error: Exception) -> str:
+    """Return what is wrong as HTML: a mistake, or that nothing is chosen yet."""
+    if isinstance(error, NoRunError):
+        return markup.nothing_chosen()
+    return markup.error(words_of(error))
 
 
 def words_of(error: Exception) -> str:

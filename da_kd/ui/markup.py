@@ -55,6 +55,12 @@ def empty(what: str, todo: str) -> str:
     return f'<div class="empty"><p>{escape(what)}</p><p class="todo">{escape(todo)}</p></div>'
 
 
+def nothing_chosen() -> str:
+    """Return what stands on a page while no run is chosen; the rest of the page is hidden then (see app.css)."""
+    todo = "Choose one at the top, or start one on page 1."
+    return f'<div class="empty nothing"><p>No run is chosen.</p><p class="todo">{todo}</p></div>'
+
+
 def command(arguments: Sequence[str], button: str = "In a terminal") -> str:
     """Return the command line that a button stands for."""
     return typed(command_line(arguments), button)

@@ -9,7 +9,7 @@ import gradio as gr
 from da_kd.errors import DaKdError
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, run_named
-from da_kd.ui.frame import HIDDEN, Frame
+from da_kd.ui.frame import HIDDEN, Frame, acts
 from da_kd.ui.pages import compare, data, evaluate, labels, report, review, start, train
 from da_kd.ui.queries.runs import recent_runs, standing
 from da_kd.ui.settings import Settings
@@ -63,18 +63,13 @@ def _keep_standing(frame: Frame, line: gr.HTML) -> None:
 
 def _wire_stop(frame: Frame, button: gr.Button, problem: gr.HTML) -> None:
     def stop(name: Any) -> str:
-        try:
-            run = existing_run(frame.settings, name)
-            stopped = processes.stop(run)
-        except DaKdError as error:
-            return markup.error(str(error))
+        run = frame.chosen(name)
+        stopped = processes.stop(run)
         said = f"Run '{run.name}' is stopped. What is finished stays; 'Go on' on page 5 takes it up again."
         shown = markup.command(["stop", frame.settings.called(run.name)])
         return markup.note(said if stopped else f"Nobody works on run '{run.name}'; there is nothing to stop.") + shown
 
-    button.click(lambda: markup.note("Stopping..."), None, [problem], **HIDDEN).then(
-        stop, [frame.run], [problem], **HIDDEN
-    )
+    acts(button, "Stopping...", lambda name: {problem: stop(name)}, [frame.run], problem)
 
 
 def _wire_start(frame: Frame, blocks: gr.Blocks) -> None:

@@ -14,7 +14,7 @@ from da_kd.stages.report import words
 from da_kd.stages.report.pictures import SHOWN_SCORE, colours
 from da_kd.ui import markup
 from da_kd.ui.access import number, one_of
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.frame import HIDDEN, Frame, guarded
 from da_kd.ui.pages import own, predictions
 from da_kd.ui.queries import comparing, drawing, sides
 from da_kd.ui.queries.comparing import EVERY_CLASS, ORDERS, SIZES, Pair, Side, View
@@ -108,7 +108,8 @@ class _Page:
             everything,
             trigger_mode="always_last",
             show_progress_on=self.where,
-            **SHOWN,
+            show_progress="minimal",
+            api_visibility="private",
         )
         turned = [self.problem, self.at, *self.shown]
         for button, step in ((self.back, -1), (self.on, 1)):

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from da_kd.errors import InputError
 from da_kd.stages.report import words
 from da_kd.stages.report.figures import as_plotly
 from da_kd.stages.report.pictures import colours
@@ -44,9 +43,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     page = gr.State(0)
 
     def fill(name: Any) -> dict[Any, Any]:
-        if not name:
-            raise InputError("Choose a run above, or start one on page 1.")
-        run = existing_run(frame.settings, name)
+        run = frame.chosen(name)
         if not run.exists or not run.state().steps:
             todo = "The run reads its images first; this page fills by itself as soon as it has."
             cleared = dict.fromkeys((left_side, right_side, skipped, key), "")

@@ -8,14 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from da_kd.errors import InputError
 from da_kd.pipeline import Run
 from da_kd.stages.report import accuracy, charts, words
 from da_kd.stages.report.facts import ReportFacts, in_order, name_of
 from da_kd.stages.report.figures import as_plotly
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, one_of
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
 from da_kd.ui.queries.facts import facts_of
 from da_kd.ui.queries.runs import exported_files, outputs, shown_of
 from da_kd.ui.queries.sets import recipe_of
@@ -48,9 +47,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     line, said, under_way = gr.HTML(elem_id="export-line"), gr.HTML(elem_id="export-said"), gr.HTML(elem_id="exported")
 
     def fill(name: Any) -> dict[Any, Any]:
-        if not name:
-            raise InputError("Choose a run above, or start one on page 1.")
-        run = existing_run(frame.settings, name)
+        run = frame.chosen(name)
         facts = facts_of(run)
         known = [_ALL, *facts.classes]
         scored = bool(facts.models)
@@ -93,7 +90,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     frame.run.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
     for change in (form.change, frame.run.change):
         change(lambda run, wanted: _line(frame, run, wanted), [frame.run, form], [line], **HIDDEN)
-    export.click(guarded(write, said), [frame.run, form], [said], **SHOWN)
+    acts(export, "Starting the export...", write, [frame.run, form], said)
 
 
 def _head(facts: ReportFacts) -> str:

@@ -10,7 +10,7 @@ from da_kd.errors import InputError
 from da_kd.recipe.template import Answers, recipe_text
 from da_kd.ui import markup
 from da_kd.ui.access import checked_name, number, one_of
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
 from da_kd.ui.queries import naming
 
 _LONGEST = 1000  # characters of an answer
@@ -83,9 +83,8 @@ def build(frame: Frame, recipe: gr.Dropdown, text: gr.Code, name: gr.Textbox) ->
             proposed: markup.notes(proposal.told),
         }
 
-    find.click(
-        guarded(found, problem), [classes, source, test, few, weights], [problem, classes, mapping, proposed], **SHOWN
-    )
+    asked = [classes, source, test, few, weights]
+    acts(find, "Reading the names of the classes...", found, asked, problem, [classes, mapping, proposed])
     given = [called, classes, target, source, test, few, weights, mapping, teacher, student, size, epochs]
     write.click(guarded(written, problem), given, [problem, recipe, classes, name, text, line], **HIDDEN)
 

@@ -18,7 +18,7 @@ from da_kd.stages.report.pictures import colours
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, number, one_of
 from da_kd.ui.audited import measured_by
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
 from da_kd.ui.queries import drawing, labels, reviewing
 from da_kd.ui.queries.labels import Merging, Preview
 from da_kd.ui.queries.runs import outputs, shown_of
@@ -96,7 +96,7 @@ class _Page:
         drawn = [self.plot, self.counts, self.pictures, self.guard, self.line]
         sliders = [self.keep, self.drop]
         chosen = [self.label, *sliders, self.method, self.iou, self.cuts, self.page]
-        told = [self.head, self.body, self.key, self.teachers, self.truth]
+        told = [self.head, self.use, self.body, self.key, self.teachers, self.truth]
         self.frame.fills(tab, KEY, self.problem, self.fill, [*told, *chosen, *drawn], self._version)
         moved = guarded(self.moved, self.problem)
         for control in (*sliders, self.method, self.iou):
@@ -112,24 +112,24 @@ class _Page:
         for button, step in ((self.back, -1), (self.on, 1)):
             turn = guarded(lambda *asked, step=step: self.turn(step, *asked), self.problem)
             button.click(turn, self.given, [self.problem, self.page, self.pictures], **HIDDEN)
-        self.make.click(guarded(self.begin, self.said), [self.frame.run], [self.said], **SHOWN)
-        self.use.click(guarded(self.apply, self.said), self.given, [self.said], **SHOWN)
+        acts(self.make, "Starting...", self.begin, [self.frame.run], self.said)
+        acts(self.use, "Starting...", self.apply, self.given, self.said)
 
     def fill(self, name: Any) -> Update:
         """Show the labels as they are."""
-        if not name:
-            raise InputError("Choose a run above, or start one on page 1.")
-        run = existing_run(self.frame.settings, name)
+        run = self.frame.chosen(name)
         if not run.exists or "fuse" not in outputs(run):
             todo = "Press 'Make the labels', or wait for the run: this page fills by itself."
             nothing = markup.empty("This run has no pseudo labels yet.", todo)
             line = markup.command(self._making(run), "Make the labels")
-            return {self.head: nothing, self.body: gr.Column(visible=False), self.line: line}
+            hidden = {self.use: gr.Button(visible=False), self.body: gr.Column(visible=False)}
+            return {self.head: nothing, **hidden, self.line: line}
         recipe, merging, cuts, table = recipe_of(run), labels.merging_of(run), labels.cuts_of(run), labels.fused(run)
         first = recipe.classes[0]
         asked = _Asked(run, cuts, merging, first, 0)
         return {
             self.head: _head(table),
+            self.use: gr.Button(visible=True),
             self.body: gr.Column(visible=True),
             self.label: gr.Dropdown(choices=list(recipe.classes), value=first),
             self.keep: cuts[first][0],

@@ -13,7 +13,7 @@ from da_kd.detections import Detections
 from da_kd.stages.report.pictures import SHOWN_SCORE
 from da_kd.ui import markup
 from da_kd.ui.access import number, one_of, uploaded_file
-from da_kd.ui.frame import SHOWN, Frame, guarded
+from da_kd.ui.frame import Frame, acts
 from da_kd.ui.queries import drawing, own
 
 _UPLOADED = "uploaded weights"
@@ -68,7 +68,14 @@ def build(frame: Frame) -> tuple[Callable[..., dict[Any, Any]], list[Any]]:
         return {shown: _panes(chosen, sides)}
 
     tab_inputs = [file, left, right, weights, score, at]
-    show.click(guarded(ask, problem), tab_inputs, [problem, shown], **SHOWN)
+    acts(
+        show,
+        "Both models look; the first time they are loaded, which takes some seconds.",
+        ask,
+        tab_inputs,
+        problem,
+        [shown],
+    )
     return refresh, [left, right]
 
 

@@ -11,7 +11,7 @@ import gradio as gr
 from da_kd.pipeline import Run
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, readable_file, uploaded_file
-from da_kd.ui.frame import SHOWN, Frame, guarded
+from da_kd.ui.frame import Frame, acts
 from da_kd.ui.queries import own, sides
 from da_kd.ui.settings import Settings
 from da_kd.ui.standing import side_work
@@ -57,7 +57,7 @@ def build(frame: Frame, page: str, offer: Callable[[], dict[Any, Any]], offered:
         log = processes.log_of(run.folder, _LAUNCH)
         return stamp, lambda: {under_way: side_work(last, log, _BUSY, _DONE), **new_sides()}
 
-    add.click(guarded(added, said), [frame.run, place, upload], [said, *offered], **SHOWN)
+    acts(add, "Reading the file...", added, [frame.run, place, upload], said, offered)
     frame.follows(page, under_way, look, offered)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from da_kd.errors import InputError
 from da_kd.ui import markup
 from da_kd.ui.access import existing_run
 from da_kd.ui.frame import Frame
@@ -21,9 +20,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     problem, links, page = gr.HTML(), gr.HTML(elem_id="report-links"), gr.HTML(elem_id="report")
 
     def fill(name: Any) -> dict[Any, Any]:
-        if not name:
-            raise InputError("Choose a run above, or start one on page 1.")
-        run = existing_run(frame.settings, name)
+        run = frame.chosen(name)
         file = run.folder / "report" / "index.html"
         if not file.is_file():
             todo = "It is written when the run's last stage is done; 'Go on' on page 5 takes a stopped run up again."

@@ -14,7 +14,7 @@ from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run
 from da_kd.ui.audited import measured_by
-from da_kd.ui.frame import SHOWN, Frame, guarded
+from da_kd.ui.frame import Frame, acts
 from da_kd.ui.queries import drawing, reviewing
 from da_kd.ui.queries.extents import part_in_review
 from da_kd.ui.queries.reviewing import Session
@@ -45,9 +45,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     queue, measured = gr.HTML(elem_id="queue"), gr.HTML(elem_id="audit")
 
     def fill(name: Any) -> dict[Any, Any]:
-        if not name:
-            raise InputError("Choose a run above, or start one on page 1.")
-        run = existing_run(frame.settings, name)
+        run = frame.chosen(name)
         shown = {line: _lines(frame, run), place: _place(reviewing.session(run))}
         if not run.exists or not reviewing.ready(run):
             todo = "Make the labels on page 3 first, or wait for the run."
@@ -70,8 +68,13 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         return f"{shown_of(run, 'fuse', 'review', 'audit')} {reviewing.version(run)}"
 
     frame.fills(tab, KEY, problem, fill, [head, line, place, queue, measured], version)
-    for button, act in ((launch, _open_app), (close, _close_app), (ask, _ask_person), (back, _take_back)):
-        button.click(guarded(lambda name, act=act: {said: act(frame, name)}, said), [frame.run], [said], **SHOWN)
+    for button, busy, act in (
+        (launch, "Starting FiftyOne...", _open_app),
+        (close, "Closing FiftyOne...", _close_app),
+        (ask, "Asking for a person...", _ask_person),
+        (back, "Taking back what was decided...", _take_back),
+    ):
+        acts(button, busy, lambda name, act=act: {said: act(frame, name)}, [frame.run], said)
     frame.follows(KEY, problem, look, [head, place, inside, queue], [embed])
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import gradio as gr
 
 from da_kd.errors import DaKdError, RecipeError
+from da_kd.pipeline import STAGES
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages.report import words
 from da_kd.ui import markup, processes
-from da_kd.ui.access import checked_name, recipe_file, recipe_files, run_named, typed_recipe, unchanged
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.access import checked_name, one_of, recipe_file, recipe_files, run_named, typed_recipe, unchanged
+from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
 from da_kd.ui.pages import form
 from da_kd.ui.queries.runs import recent_runs
 from da_kd.ui.settings import Settings
@@ -21,6 +22,7 @@ from da_kd.words import age
 
 KEY, TITLE = "start", "Start"
 _EDITED = "edited.yaml"
+_LAST = "report"
 
 
 def build(frame: Frame, tab: gr.Tab) -> None:
@@ -38,6 +40,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     with gr.Row():
         recipe = gr.Dropdown(names, value=first, label="Recipe", elem_id="recipe", allow_custom_value=True)
         name = gr.Textbox(label="Name of the run", elem_id="run-name", max_length=80)
+        until = gr.Dropdown(list(STAGES), value=_LAST, label="Run until", elem_id="run-until", min_width=180)
     text = gr.Code(language="yaml", label="Recipe (YAML)", lines=14, max_lines=26, elem_id="recipe-text")
     form.build(frame, recipe, text, name)
     verdict = gr.HTML(elem_id="verdict")
@@ -55,26 +58,25 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         content = recipe_file(settings, which).read_text(encoding="utf-8")
         return {text: content, name: _name_of(settings, content, which)}
 
-    def typed(content: Any, which: Any, called: Any) -> dict[Any, Any]:
-        asked = _Asked.read(settings, content, which, called)
+    def typed(*given: Any) -> dict[Any, Any]:
+        asked = _Asked.read(settings, *given)
         return {verdict: markup.fine(asked.verdict()), line: markup.command(asked.arguments)}
 
-    def start(content: Any, which: Any, called: Any) -> dict[Any, Any]:
-        asked = _Asked.read(settings, content, which, called)
+    def start(*given: Any) -> dict[Any, Any]:
+        asked = _Asked.read(settings, *given)
         asked.begin()
-        told = f"Run '{asked.name}' has started. It goes on by itself, also when this page is closed."
+        told = f"Run '{asked.name}' has started. It goes on by itself, also when this page is closed; page 5 shows how."
         return {said: markup.fine(told), frame.run: asked.name}
 
-    def check(content: Any, which: Any, called: Any) -> dict[Any, Any]:
-        asked = _Asked.read(settings, content, which, called)
-        return {said: asked.check_deep()}
+    def check(*given: Any) -> dict[Any, Any]:
+        return {said: _Asked.read(settings, *given).check_deep()}
 
-    given = [text, recipe, name]
+    given = [text, recipe, name, until]
     recipe.change(guarded(chosen, verdict), [recipe], [verdict, text, name], **HIDDEN)
-    for change in (text.change, name.change):
+    for change in (text.change, name.change, until.change):
         change(guarded(typed, verdict), given, [verdict, line], **HIDDEN)
-    begin.click(guarded(start, said), given, [said, frame.run], **SHOWN)
-    deep.click(guarded(check, said), given, [said], **SHOWN)
+    acts(begin, "Starting...", start, given, said, [frame.run])
+    acts(deep, "Opening everything that the recipe names; this takes some seconds...", check, given, said)
     save.click(None, [text, name], None, js="(text, name) => { window.daKdSave(text, name); }")
     if first:
         gr.on(None, guarded(chosen, verdict), [recipe], [verdict, text, name], **HIDDEN)
@@ -110,21 +112,22 @@ def _name_of(settings: Settings, content: str, which: Any) -> str:
 class _Asked:
     """A run that somebody asks for: its recipe, checked, and what starts it."""
 
-    def __init__(self, settings: Settings, recipe: Recipe, file: Path | None, name: str) -> None:
-        self.settings, self.recipe, self.file, self.name = settings, recipe, file, name
+    def __init__(self, settings: Settings, recipe: Recipe, file: Path | None, name: str, last: str) -> None:
+        self.settings, self.recipe, self.file, self.name, self.last = settings, recipe, file, name, last
         self.place = run_named(settings, name)
 
     @classmethod
-    def read(cls, settings: Settings, content: Any, which: Any, called: Any) -> _Asked:
+    def read(cls, settings: Settings, content: Any, which: Any, called: Any, last: Any) -> _Asked:
         """Return what is asked for.
 
         Raises:
-            InputError: recipe or name are wrong.
+            InputError: recipe, name or stage are wrong.
         """
         base = recipe_file(settings, which) if which else None
         recipe = typed_recipe(settings, content, base)
         same = base is not None and unchanged(content, base)
-        return cls(settings, recipe, base if same else None, checked_name(called or recipe.name))
+        until = one_of(last, STAGES, "Run until")
+        return cls(settings, recipe, base if same else None, checked_name(called or recipe.name), until)
 
     @property
     def _written(self) -> Path:
@@ -133,7 +136,8 @@ class _Asked:
     @property
     def arguments(self) -> list[str]:
         """What follows ``da-kd``."""
-        return ["run", self.settings.short(self._written), "--run", self.settings.called(self.name)]
+        until = [] if self.last == _LAST else ["--until", self.last]
+        return ["run", self.settings.short(self._written), "--run", self.settings.called(self.name), *until]
 
     def verdict(self) -> str:
         """Return that the recipe is fine, and what there is already."""

@@ -14,15 +14,16 @@ from da_kd.stages.report.facts import in_order, name_of
 from da_kd.stages.report.figures import as_plotly, colour_of
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, one_of
-from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
+from da_kd.ui.frame import HIDDEN, Frame, acts
 from da_kd.ui.queries.facts import curves_of
-from da_kd.ui.queries.runs import Standing, outputs, standing
+from da_kd.ui.queries.runs import Standing, Task, outputs, standing
 from da_kd.ui.standing import amount, stages
 from da_kd.words import duration, rate, size
 
 KEY, TITLE = "train", "Train"
 _ALL = "report"
 _PLOTS = 6
+_IMAGES = " images/s"
 _LOSSES = {"box": "--line-1", "class": "--line-2", "distribution focal loss (DFL)": "--line-3"}
 
 
@@ -46,9 +47,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     log = gr.HTML()
 
     def fill(name: Any) -> dict[Any, Any]:
-        if not name:
-            raise InputError("Choose a run above, or start one on page 1.")
-        run = existing_run(frame.settings, name)
+        run = frame.chosen(name)
         return shown(run, standing(run))
 
     def shown(run: Run, now: Standing) -> dict[Any, Any]:
@@ -74,12 +73,8 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     outputs_ = [live, *plots, none, log]
     frame.fills(tab, KEY, problem, fill, outputs_)
     frame.follows(KEY, problem, look, outputs_)
-    resume.click(
-        guarded(lambda name, last: {said: _go_on(frame, name, last)}, said), [frame.run, until], [said], **SHOWN
-    )
-    stop.click(lambda: markup.note("Stopping..."), None, [said], **HIDDEN).then(
-        guarded(lambda name: {said: _end(frame, name)}, said), [frame.run], [said], **HIDDEN
-    )
+    acts(resume, "Starting...", lambda name, last: {said: _go_on(frame, name, last)}, [frame.run, until], said)
+    acts(stop, "Stopping...", lambda name: {said: _end(frame, name)}, [frame.run], said)
     for change in (until.change, frame.run.change):
         change(lambda name, last: _lines(frame, name, last), [frame.run, until], [line], **HIDDEN)
 
@@ -118,10 +113,8 @@ def _live(now: Standing) -> str:
     tiles = [("State", now.state, now.stage)]
     if task is not None:
         of = f" of {task.total}" if task.total is not None else ""
-        tiles.append((task.task.capitalize() or "Done", f"{task.done}{of}", task.unit))
-        tiles.append(
-            ("Speed", rate(task.per_second, task.unit or "steps") if task.per_second else words.UNDEFINED, task.note)
-        )
+        tiles.append(("Done", f"{task.done}{of}", f"{task.unit} of {task.task}".strip()))
+        tiles.append(("Speed", *_speed(task)))
         tiles.append(("Time left", duration(task.left) if task.left is not None else words.UNDEFINED, "for this task"))
     if now.pid:
         held = f"process {now.pid}"
@@ -130,6 +123,14 @@ def _live(now: Standing) -> str:
     warnings = "".join(markup.note(text) for text in now.warnings)
     waits = markup.note(f"{now.waiting} The run goes on by itself when it is free.") if now.waiting else ""
     return stages(now) + markup.tiles(tiles) + waits + warnings
+
+
+def _speed(task: Task) -> tuple[str, str]:
+    """Return how fast a task is, images a second where it tells them, and what else it tells."""
+    told = [part for part in task.note.split(", ") if part]
+    pace = [rate(task.per_second, task.unit or "steps")] if task.per_second else []
+    first, *more = [part for part in told if part.endswith(_IMAGES)] + pace or [words.UNDEFINED]
+    return first, ", ".join([*more, *(part for part in told if not part.endswith(_IMAGES))])
 
 
 __all__ = ["KEY", "TITLE", "amount", "build"]
