@@ -61,7 +61,7 @@ def labels_of_row(row: str, images: int, recipe: Recipe, sets: Mapping[str, Imag
 def _sees_target(teacher: Teacher, recipe: Recipe) -> bool:
     """Return whether a teacher is trained, and on labels of the target as well."""
     schedule = teacher.schedule or recipe.teach
-    return teacher.weights is None and schedule is not None and schedule.mix.target_labelled > 0
+    return teacher.weights is None and schedule is not None and schedule.target_labelled > 0
 
 
 def _schedules(recipe: Recipe) -> dict[str, Schedule | None]:

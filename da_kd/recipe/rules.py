@@ -237,11 +237,11 @@ def _mix_problems(recipe: Recipe) -> list[str]:
     """Return what teachers and students are to learn from, or begin with, that is not there."""
     distill, finetune, problems = recipe.distill, recipe.finetune, []
     for place, kind, schedule in _teachings(recipe):
-        if schedule.mix.target_labelled and recipe.data.target_labelled is None:
+        if schedule.target_labelled and recipe.data.target_labelled is None:
             problems.append(
                 f"{place}.mix.target_labelled: needs 'data.target_labelled'; add it, or leave it out of the mix"
             )
-        if schedule.mix.target_labelled and kind != "ultralytics":
+        if schedule.target_labelled and kind != "ultralytics":
             problems.append(f"{place}.mix: needs teachers of kind 'ultralytics'; '{kind}' learns from the source alone")
     wanted = [("distill", name) for name in ("source", "target_labelled") if distill and getattr(distill.mix, name)]
     wanted += [("finetune", "source")] if finetune and finetune.mix.source else []

@@ -107,7 +107,12 @@ class Teach(Schedule):
         mix: images with ground truth to learn from as well (teachers of kind ``ultralytics``).
     """
 
-    mix: TeachMix = TeachMix()
+    mix: TeachMix | None = None
+
+    @property
+    def target_labelled(self) -> float:
+        """How many labelled target images an epoch shows for every source image."""
+        return 0.0 if self.mix is None else self.mix.target_labelled
 
 
 class Student(Architecture):

@@ -55,7 +55,7 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
     if learned != images.vocabulary:
         images = only_classes(images, learned)
         parts |= {"data.source": hash_images(images), f"teachers.{teacher.name}.learns": list(learned)}
-    rates = {"target_labelled": schedule.mix.target_labelled}
+    rates = {"target_labelled": schedule.target_labelled}
     parts |= {**scorer_parts(builder, schedule, learned), **seen_parts(builder), **extras_parts(builder, rates)}
     score, copies = scorer_of(builder, schedule, learned), copies_of(builder)
 
@@ -66,7 +66,7 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
         extras = extras_of(builder, rates, learned)
         teach.run(teacher.name, teacher.kind, architecture, schedule, taught, setting, out, job, score, extras=extras)
 
-    more = copies + (1 + copies) * schedule.mix.target_labelled
+    more = copies + (1 + copies) * schedule.target_labelled
     units, version = training_units(architecture, schedule, images, more), ground_truth_version(images)
     steps = training_steps(schedule, images, more)
     builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version, training_steps=steps)

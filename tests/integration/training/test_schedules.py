@@ -120,7 +120,7 @@ def test_the_student_learns_from_labelled_sets_as_well_and_says_so(cells, elsewh
 def test_a_teacher_learns_from_labelled_target_images_as_well_and_says_so(cells, elsewhere, tmp_path: Path) -> None:
     events: list[Event] = []
     schedule = Teach(epochs=1, batch=5, mix={"target_labelled": 0.5})
-    extras = [Extra("target_labelled", elsewhere, schedule.mix.target_labelled)]
+    extras = [Extra("target_labelled", elsewhere, schedule.target_labelled)]
     setting = Setting(seed=0, device="cpu", workers=0)
     teach.run("big", "ultralytics", STUDENT, schedule, cells, setting, tmp_path, Job(events.append), extras=extras)
     assert json.loads((tmp_path / "training.json").read_text())["steps"] == 3  # ten of the source and five others
