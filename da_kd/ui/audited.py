@@ -10,12 +10,22 @@ from da_kd.stages.report import words
 from da_kd.ui import markup
 
 
-def measured_by(audit: Mapping[str, Any]) -> str:
-    """Return precision, recall and best threshold by class as ``audit.json`` has them, or what to do to get some."""
+def measured_by(audit: Mapping[str, Any], drawn: int = 0) -> str:
+    """Return precision, recall and best threshold by class as ``audit.json`` has them, or what to do to get some.
+
+    Args:
+        audit: what was measured, empty where nothing was.
+        drawn: the images that the recipe asks to draw.
+    """
     how = "A random sample of whole images, labelled completely; 95 % intervals."
     title = markup.section("What the audit measures", how)
     if not audit.get("classes"):
-        todo = "Set review.audit.images in the recipe to draw some."
+        waiting = f"{words.counted(drawn, 'image')} waits" if drawn == 1 else f"{words.counted(drawn, 'image')} wait"
+        todo = (
+            f"{waiting} in FiftyOne's saved view 'audit': give every object its box, say 'Done', then take it back."
+            if drawn
+            else "Set review.audit.images in the recipe to draw some."
+        )
         return title + markup.empty("No image has been audited yet.", todo)
     rows = []
     for name, one in {**audit["classes"], "all classes": audit["all"]}.items():

@@ -102,6 +102,20 @@ class Frame:
         for change in (self.run.change, self.stamp.change, self.listed.change):
             change(changed, [self.active, self.run, seen], everything, **HIDDEN)
 
+    def ends(self, place: gr.HTML, working: bool) -> None:
+        """Take a message away once it is over: when the chosen run no longer works, or no longer rests.
+
+        Args:
+            place: where it stands.
+            working: whether it speaks of a run that works.
+        """
+
+        def still(stamp: Any) -> Any:
+            parts = str(stamp).split(" ")
+            return "" if (parts[1:2] in (["running"], ["starting"])) != working else gr.skip()
+
+        self.stamp.change(still, [self.stamp], [place], **HIDDEN)
+
     def follows(self, key: str, place: gr.HTML, look: Look, outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
         """Look at the chosen run every two seconds while a page is open; what did not change is left alone.
 

@@ -24,11 +24,18 @@ def standing_line(now: Standing) -> str:
         parts.append(f"<span>{escape(machine(now))}</span>")
     if now.ended and now.began and now.state not in ("running", "starting"):
         parts.append(f"<span>{escape(f'{age(now.ended)}, took {duration(now.ended - now.began)}')}</span>")
+    left = [stage for stage, mark in now.stages.items() if mark != "done"]
+    if now.state == "done" and left:
+        parts.append(f"<span>{escape(f'still to do: {_and(left)}; see page 5')}</span>")
     line = f'<div class="standing">{"".join(parts)}</div>'
     told = markup.error(now.message) if now.state in ("failed", "killed") else ""
     if now.state == "paused":
         told = markup.note("The pseudo labels wait for a person: see page 4, Review.")
     return line + told
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def side_work(last: processes.Launch | None, log: str, busy: str, done: str) -> str:

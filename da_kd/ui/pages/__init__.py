@@ -70,6 +70,7 @@ def _wire_stop(frame: Frame, button: gr.Button, problem: gr.HTML) -> None:
         return markup.note(said if stopped else f"Nobody works on run '{run.name}'; there is nothing to stop.") + shown
 
     acts(button, "Stopping...", lambda name: {problem: stop(name)}, [frame.run], problem)
+    frame.ends(problem, working=False)
 
 
 def _wire_start(frame: Frame, blocks: gr.Blocks) -> None:

@@ -27,7 +27,12 @@ from da_kd.ui.queries.sets import inputs_of, recipe_of
 KEY, TITLE = "labels", "Labels"
 _PICTURES = 6
 _FURTHEST = 1_000_000
-_METHODS = ("wbf", "nms", "soft_nms", "nmm")
+_METHODS = {
+    "wbf": "weighted mean of boxes (wbf)",
+    "nms": "the best box (nms)",
+    "soft_nms": "the best box, others weaker (soft_nms)",
+    "nmm": "the union of boxes (nmm)",
+}
 _STEP = 0.01
 
 Update = dict[Any, Any]
@@ -77,7 +82,12 @@ class _Page:
                 self.label = gr.Dropdown([], label="Class", elem_id="label-class")
                 self.keep = gr.Slider(0, 1, 0.5, step=_STEP, label="Keep from (score, 0 to 1)", elem_id="keep")
                 self.drop = gr.Slider(0, 1, 0.1, step=_STEP, label="Drop below (score, 0 to 1)", elem_id="drop")
-                self.method = gr.Dropdown(list(_METHODS), value="wbf", label="Merging of boxes", elem_id="method")
+                self.method = gr.Dropdown(
+                    [(name, key) for key, name in _METHODS.items()],
+                    value="wbf",
+                    label="Merging of boxes",
+                    elem_id="method",
+                )
                 self.iou = gr.Slider(0.1, 0.95, 0.55, step=0.05, label="One object from (IoU, 0 to 1)", elem_id="iou")
             with gr.Column(scale=2, min_width=380):
                 self.plot = gr.Plot(label="Boxes by score (0 to 1)", elem_id="histogram")
@@ -114,6 +124,7 @@ class _Page:
             button.click(turn, self.given, [self.problem, self.page, self.pictures], **HIDDEN)
         acts(self.make, "Starting...", self.begin, [self.frame.run], self.said)
         acts(self.use, "Starting...", self.apply, self.given, self.said)
+        self.frame.ends(self.said, working=True)
 
     def fill(self, name: Any) -> Update:
         """Show the labels as they are."""
@@ -270,7 +281,8 @@ def _teachers(table: DetectionTable) -> str:
     ]
     heads = ["Teacher", "Kept boxes it saw", "Share of all kept boxes", "of these, seen by another as well"]
     title = markup.section("Agreement between teachers", "A box that several teachers saw is more often right.")
-    return title + markup.table(heads, rows, numbers=(1, 2, 3))
+    alone = markup.note("There is one teacher; with a second one, this says how often the two agree.")
+    return title + markup.table(heads, rows, numbers=(1, 2, 3)) + (alone if len(rows) == 1 else "")
 
 
 def _guard(found: Verdict | None) -> str:

@@ -36,7 +36,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         launch = gr.Button(
             "Open FiftyOne", variant="primary", elem_id="open-fiftyone", size="md", scale=0, min_width=190
         )
-        close = gr.Button("Close FiftyOne", size="md", scale=0, min_width=150)
+        close = gr.Button("Close FiftyOne", elem_id="close-fiftyone", size="md", scale=0, min_width=150)
         back = gr.Button("Take it back and go on", elem_id="take-back", size="md", scale=0, min_width=210)
     line, said = gr.HTML(), gr.HTML(elem_id="review-said")
     place = gr.HTML(elem_id="fiftyone")
@@ -46,11 +46,26 @@ def build(frame: Frame, tab: gr.Tab) -> None:
 
     def fill(name: Any) -> dict[Any, Any]:
         run = frame.chosen(name)
-        shown = {line: _lines(frame, run), place: _place(reviewing.session(run))}
+        shown = {place: _place(reviewing.session(run)), **can(run, reviewing.session(run))}
         if not run.exists or not reviewing.ready(run):
             todo = "Make the labels on page 3 first, or wait for the run."
             return {**shown, head: markup.empty("There is nothing to review yet.", todo), queue: "", measured: ""}
-        return {**shown, **decisions(run), measured: measured_by(reviewing.audit(run))}
+        review = recipe_of(run).review
+        drawn = review.audit.images if review.mode == "human" else 0
+        return {**shown, **decisions(run), measured: measured_by(reviewing.audit(run), drawn)}
+
+    def can(run: Run, now: Session) -> dict[Any, Any]:
+        """Show the buttons that do something now, and their command lines."""
+        made, opened = run.exists and reviewing.ready(run), now.state != "closed"
+        asked = made and recipe_of(run).review.mode == "human"
+        buttons = {ask: not asked, launch: made and not opened, close: opened, back: asked, embed: made}
+        commands = {
+            ask: ("Let a person review", _asking(frame, run)),
+            launch: ("Open FiftyOne", ["review", frame.settings.called(run.name)]),
+            back: ("Take it back and go on", ["resume", frame.settings.called(run.name)]),
+        }
+        lines = [markup.command(typed, name) for button, (name, typed) in commands.items() if buttons[button]]
+        return {button: gr.update(visible=seen) for button, seen in buttons.items()} | {line: "".join(lines)}
 
     def look(run: Run, wanted: Any) -> tuple[str, Callable[[], dict[Any, Any]]]:
         now = reviewing.session(run)
@@ -58,7 +73,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             f'<iframe class="frame" title="FiftyOne" src="{escape(now.url)}"></iframe>' if wanted and now.url else ""
         )
         stamp = f"{run.name} {now.state} {now.url} {bool(wanted)} {reviewing.version(run)}"
-        return stamp, lambda: {place: _place(now), inside: framed, **decisions(run)}
+        return stamp, lambda: {place: _place(now), inside: framed, **can(run, now), **decisions(run)}
 
     def decisions(run: Run) -> dict[Any, Any]:
         return {head: _head(run), queue: _queue(run)} if run.exists and reviewing.ready(run) else {}
@@ -67,7 +82,8 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         run = existing_run(frame.settings, name)
         return f"{shown_of(run, 'fuse', 'review', 'audit')} {reviewing.version(run)}"
 
-    frame.fills(tab, KEY, problem, fill, [head, line, place, queue, measured], version)
+    buttons = [ask, launch, close, back, embed, line]
+    frame.fills(tab, KEY, problem, fill, [head, place, queue, measured, *buttons], version)
     for button, busy, act in (
         (launch, "Starting FiftyOne...", _open_app),
         (close, "Closing FiftyOne...", _close_app),
@@ -75,7 +91,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         (back, "Taking back what was decided...", _take_back),
     ):
         acts(button, busy, lambda name, act=act: {said: act(frame, name)}, [frame.run], said)
-    frame.follows(KEY, problem, look, [head, place, inside, queue], [embed])
+    frame.follows(KEY, problem, look, [head, place, inside, queue, *buttons], [embed])
 
 
 def _open_app(frame: Frame, name: Any) -> str:
@@ -122,16 +138,6 @@ def _refuse_busy(run: Run) -> None:
 def _asking(frame: Frame, run: Run) -> list[str]:
     recipe = frame.settings.short(run.folder / "recipe.yaml")
     return ["run", recipe, "--run", frame.settings.called(run.name), "--set", "review.mode=human"]
-
-
-def _lines(frame: Frame, run: Run) -> str:
-    called = frame.settings.called(run.name)
-    commands = {
-        "Let a person review": _asking(frame, run),
-        "Open FiftyOne": ["review", called],
-        "Take it back and go on": ["resume", called],
-    }
-    return "".join(markup.command(arguments, button) for button, arguments in commands.items())
 
 
 def _head(run: Run) -> str:

@@ -76,6 +76,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     for change in (text.change, name.change, until.change):
         change(guarded(typed, verdict), given, [verdict, line], **HIDDEN)
     acts(begin, "Starting...", start, given, said, [frame.run])
+    frame.ends(said, working=True)
     acts(deep, "Opening everything that the recipe names; this takes some seconds...", check, given, said)
     save.click(None, [text, name], None, js="(text, name) => { window.daKdSave(text, name); }")
     if first:

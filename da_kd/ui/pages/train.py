@@ -36,7 +36,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         until = gr.Dropdown(list(STAGES), value=_ALL, label="Go on until", elem_id="until", scale=2, min_width=200)
         resume = gr.Button("Go on", variant="primary", elem_id="resume", elem_classes="fit", size="md", scale=1)
         stop = gr.Button("Stop", elem_id="stop-training", elem_classes="fit", size="md", scale=1)
-    line, said = gr.HTML(), gr.HTML()
+    line, said, stopped = gr.HTML(), gr.HTML(elem_id="resumed"), gr.HTML(elem_id="ended")
     gr.HTML(markup.section("Losses by epoch", "Of every training; losses have no unit."))
     gr.HTML(markup.legend({name: colour_of(line) for name, line in _LOSSES.items()}))
     plots = []
@@ -74,7 +74,9 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     frame.fills(tab, KEY, problem, fill, outputs_)
     frame.follows(KEY, problem, look, outputs_)
     acts(resume, "Starting...", lambda name, last: {said: _go_on(frame, name, last)}, [frame.run, until], said)
-    acts(stop, "Stopping...", lambda name: {said: _end(frame, name)}, [frame.run], said)
+    acts(stop, "Stopping...", lambda name: {stopped: _end(frame, name)}, [frame.run], stopped)
+    frame.ends(said, working=True)
+    frame.ends(stopped, working=False)
     for change in (until.change, frame.run.change):
         change(lambda name, last: _lines(frame, name, last), [frame.run, until], [line], **HIDDEN)
 

@@ -13,7 +13,8 @@ from da_kd.pipeline.steps import absent_rows, is_point, rows
 from da_kd.stages.evaluate.differences import paired_differences
 from da_kd.stages.evaluate.metrics import Metrics, gap_recovered
 from da_kd.stages.report import ReportFacts
-from da_kd.ui.queries.runs import events, outputs
+from da_kd.training.sittings import read_curves
+from da_kd.ui.queries.runs import outputs
 from da_kd.ui.queries.sets import recipe_of
 
 _FIGURES = {item.name for item in fields(Metrics)}
@@ -62,15 +63,15 @@ def trained_images(path: Path) -> Mapping[str, Any]:
 
 
 def _under_way(run: Run, finished: set[str]) -> dict[str, list[dict[str, float]]]:
-    """Return what a training that is not finished has told of its epochs."""
-    state = run.state()
-    names = {name.split(":")[-1]: _row(name) for name in state.steps if not name.startswith(_NO_TRAININGS)}
-    found: dict[str, dict[int, dict[str, float]]] = {}
-    for event in events(run, state.started):
-        row = names.get(str(event.get("task")))
-        if event.get("kind") == "figures" and row is not None and row not in finished:
-            found.setdefault(row, {})[int(event["step"])] = {"epoch": event["step"], **event["values"]}
-    return {row: [epochs[number] for number in sorted(epochs)] for row, epochs in found.items()}
+    """Return the epochs of every training that has begun and is not finished, over all its sittings."""
+    found = {}
+    for name, record in run.state().steps.items():
+        row = _row(name)
+        if name.startswith(_NO_TRAININGS) or is_point(name) or row in finished:
+            continue
+        begun = (run.workspace / "store").glob(f"*/{record['fingerprint']}.partial")
+        found[row] = [line for folder in begun for line in read_curves(folder)]
+    return {row: curve for row, curve in found.items() if curve}
 
 
 def _scored(step: str) -> bool:

@@ -134,16 +134,19 @@ def test_intervals_differences_and_curves_are_shown_where_they_were_computed(run
     assert facts.metrics["differences"] == {}  # of one of the two, nothing was drawn
 
 
-def test_curves_come_from_finished_trainings_and_from_the_one_under_way(running, finished, tell):
+def test_curves_come_from_finished_trainings_and_from_all_sittings_of_the_one_under_way(running, finished):
     (finished("teach:big", "teach") / "training.json").write_text(json.dumps({"curves": [{"epoch": 1, "box_loss": 2}]}))
     state = running.state()
     running.save(
         RunState(**{**state.__dict__, "steps": {**state.steps, "student": {"stage": "distill", "fingerprint": "none"}}})
     )
-    tell("figures", task="student", step=1, values={"box_loss": 3.0})
+    begun = running.workspace / "store" / "distill" / "none.partial"
+    begun.mkdir(parents=True)
+    lines = [json.dumps({"epoch": epoch, "box_loss": 4.0 - epoch}) + "\n" for epoch in (1, 2)]
+    (begun / "curves.jsonl").write_text("".join(lines) + '{"epoch": 3, "box')  # the last line is half-written
     curves = facts_of(running).curves
     assert [step["box_loss"] for step in curves["teacher:big"]] == [2]
-    assert [step["box_loss"] for step in curves["student"]] == [3.0]
+    assert [step["box_loss"] for step in curves["student"]] == [3.0, 2.0]
 
 
 def test_nothing_from_outside_becomes_markup():
