@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -186,7 +187,9 @@ def words_of(error: Exception) -> str:
     if isinstance(error, RecipeError):
         return "\n".join([f"The recipe has {len(error.problems)} mistake(s):", *error.problems])
     if isinstance(error, OSError) and not isinstance(error, DaKdError):
-        return (
-            f"The system refuses ({error.strerror or error}). Free some space or see the folder's rights, then go on."
-        )
+        where = f": {error.filename}" if error.filename else ""
+        remedy = "Check the rights of the folder, then press the button again."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "Free some space ('da-kd gc' lists what no run needs), then press the button again."
+        return f"The file could not be written or read ({error.strerror or error}{where}). {remedy}"
     return str(error)

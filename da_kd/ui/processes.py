@@ -21,7 +21,7 @@ from pathlib import Path
 
 from da_kd.errors import Busy, SetupError
 from da_kd.pipeline import Run
-from da_kd.store import write_json
+from da_kd.ui.files import whole
 
 PATIENCE = 4.0  # seconds that a process asked to stop gets, so that the page can say within 5 that it is gone
 _LINGERS = 5.0  # seconds that a process may take to end after its work is done
@@ -86,14 +86,15 @@ def start(folder: Path, arguments: Sequence[str], at: Path, name: str = "launch"
                 env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
             )
         made = Launch(child.pid, _ticks(child.pid) or 0, tuple(arguments), time.time())
-        write_json(folder / f"{name}.json", asdict(made))
+        with whole(folder / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(asdict(made)), encoding="utf-8")
     except OSError as error:
         if child is not None:
             child.kill()  # nobody would find it again
             child.wait()
         raise SetupError(
-            f"The work could not be started ({error.strerror or error}: {folder}). Free some space with 'da-kd gc', or "
-            "make the folder writable, then press the button again."
+            f"The work could not be started ({error.strerror or error}: {folder}). Free some space ('da-kd gc' lists "
+            "what no run needs), or make the folder writable, then press the button again."
         ) from error
     threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie of it is left
     return made

@@ -91,6 +91,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         (back, "Taking back what was decided...", _take_back),
     ):
         acts(button, busy, lambda name, act=act: {said: act(frame, name)}, [frame.run], said)
+    frame.ends(said, working=True)
     frame.follows(KEY, problem, look, [head, place, inside, queue, *buttons], [embed])
 
 
@@ -102,7 +103,7 @@ def _open_app(frame: Frame, name: Any) -> str:
     processes.start(
         run.folder, ["review", frame.settings.called(run.name), "--port", port], frame.settings.start, "review"
     )
-    return markup.note("FiftyOne starts; this takes about 20 seconds. The link appears below.")
+    return ""  # the line below follows it
 
 
 def _close_app(frame: Frame, name: Any) -> str:
@@ -159,9 +160,11 @@ def _place(now: Session) -> str:
         tunnel = markup.typed(now.tunnel) if now.tunnel else ""
         far = '<p class="how">From another machine, open this tunnel first, then the same link:</p>' if tunnel else ""
         link = f'<a class="action" href="{escape(now.url)}" target="_blank" rel="noopener">Open FiftyOne</a>'
-        return f'<p class="actions">{link}</p>{far}{tunnel}'
+        how = "Its panel 'Review' counts what you do there; this page does once it is closed or taken back."
+        return f'<p class="actions">{link}</p><p class="how">{how}</p>{far}{tunnel}'
     if now.state == "starting":
-        return markup.note("FiftyOne is starting...") + markup.log(now.log)
+        told = "FiftyOne is starting; this takes about 20 seconds. The link appears here."
+        return markup.note(told) + markup.log(now.log)
     failed = processes.last_error(now.log)
     return markup.error(failed) + (markup.log(now.log) if failed else "")
 

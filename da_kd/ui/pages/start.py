@@ -14,6 +14,7 @@ from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import checked_name, one_of, recipe_file, recipe_files, run_named, typed_recipe, unchanged
+from da_kd.ui.files import whole
 from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
 from da_kd.ui.pages import form
 from da_kd.ui.queries.runs import recent_runs
@@ -175,6 +176,5 @@ class _Asked:
     def _keep(self) -> None:
         if self.file is None:
             self.place.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._written.with_name(f".{_EDITED}.tmp")
-            temporary.write_text(dump_recipe(self.recipe), encoding="utf-8")
-            temporary.replace(self._written)
+            with whole(self._written) as temporary:
+                temporary.write_text(dump_recipe(self.recipe), encoding="utf-8")

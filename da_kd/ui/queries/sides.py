@@ -18,6 +18,7 @@ from da_kd.errors import DaKdError, InputError
 from da_kd.pipeline import Run, list_runs
 from da_kd.stages.fuse.classes import ClassMap, class_map
 from da_kd.stages.report.facts import in_order, name_of
+from da_kd.ui.files import whole
 from da_kd.ui.queries.runs import outputs
 from da_kd.ui.queries.sets import inputs_of, memory, recipe_of, table_at, teachers_said, truth_of, version_of
 
@@ -177,9 +178,8 @@ def keep_file(path: Path, run: Run) -> int:
     place = run.folder / FILES / path.name
     if path != place:
         place.parent.mkdir(exist_ok=True)
-        temporary = place.with_name(f".{place.name}.tmp")
-        shutil.copyfile(path, temporary)
-        temporary.replace(place)
+        with whole(place) as temporary:
+            shutil.copyfile(path, temporary)
     return answered
 
 

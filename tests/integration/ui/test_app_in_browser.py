@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -402,6 +404,36 @@ def test_a_vanished_run_is_told_where_it_can_be_mended(browser, app):
     window = Window(browser, app, "?run=gone")
     window.settle("#standing", "There is no run 'gone'")
     window.close()
+
+
+def test_a_full_disk_is_told_at_the_button_and_leaves_nothing_half_written(browser, project, start_app, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    app = start_app(project, "--workspace", str(place / "runs"))
+    try:
+        with (place / "rest").open("wb") as file, contextlib.suppress(OSError):
+            file.write(b"x" * (1 << 17))
+        window = Window(browser, app)
+        window.settle("#verdict", "The recipe is fine")
+        for edited in (False, True):
+            if edited:
+                window.page.locator("#recipe-text .cm-content").click()
+                window.page.keyboard.press("Control+End")
+                window.page.keyboard.type("\n# mine")
+                window.settle("[role='tabpanel'] .command", "edited.yaml")
+            window.page.locator("#begin").click()
+            words = "could not be written or read" if edited else "The work could not be started"
+            window.settle("#begun .message.bad", words)
+            window.settle("#begun .message.bad", "No space left on device")
+            window.settle("#begun .message.bad", "Free some space")
+        assert [path.name for path in (place / "runs" / "small").iterdir()] == ["launch.log"]
+        window.close()
+    finally:
+        app.kill()
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_a_process_that_dies_before_it_works_shows_its_error_in_a_sentence(browser, app, project):

@@ -127,6 +127,7 @@ def test_a_full_disk_is_told_where_the_button_is_and_nothing_is_left_running(tmp
         with pytest.raises(SetupError, match=r"could not be started \(No space left on device.*Free some space"):
             processes.start(place / "run", ["--version"], tmp_path)
         assert processes.launched(place / "run") is None
+        assert [path.name for path in (place / "run").iterdir()] == ["launch.log"]
         assert psutil.Process().children() == before
     finally:
         subprocess.run(["umount", "-l", place], check=True)
