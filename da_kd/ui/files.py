@@ -1,8 +1,9 @@
-"""Files that are whole or not there at all. Standard library only."""
+"""Files that are whole or not there at all, and whether there is room for them. Standard library only."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,3 +20,15 @@ def whole(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def lack_of_room(folder: Path, needed: int) -> str:
+    """Return what to say where a disk has no room for so many bytes; '' where it has."""
+    with suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            return (
+                f"Expected {-(-needed >> 20)} MB of free space at {folder}; found {free >> 20} MB. Free some "
+                "('da-kd gc' lists what no run needs), then try again."
+            )
+    return ""

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from da_kd.ui.files import lack_of_room
 from da_kd.ui.settings import Login, Settings, is_loopback
 
 Scope = MutableMapping[str, Any]
@@ -87,11 +88,15 @@ class Guard:
         allowed = {"GET": _READ, "HEAD": _READ, "POST": _WRITE}.get(scope["method"])
         if allowed is None or not allowed.fullmatch(scope["path"]) or _leads_away(scope["path"]):
             return 404, "There is nothing here."
-        length = headers.get(b"content-length", "0")
-        most = MOST_UPLOADED + (1 << 16) if scope["path"] == "/gradio_api/upload" else _MOST_SENT
+        return self._too_much(scope["path"] == "/gradio_api/upload", headers.get(b"content-length", "0"))
+
+    def _too_much(self, uploaded: bool, length: str) -> tuple[int, str]:
+        """Return the status and the sentence that a length is refused with; 0 where it is not."""
+        most = MOST_UPLOADED + (1 << 16) if uploaded else _MOST_SENT
         if not length.isdigit() or int(length) > most:
             return 413, f"Expected at most {most >> 20} MB; found more."
-        return 0, ""
+        lack = lack_of_room(self._settings.cache, 2 * int(length)) if uploaded else ""  # it is written twice
+        return (507, lack) if lack else (0, "")
 
     def _knows(self, host: str) -> bool:
         """Say whether the app goes by this name; a foreign one that leads here is an attack on the browser."""

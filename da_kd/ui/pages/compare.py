@@ -10,10 +10,12 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from da_kd.errors import InputError
 from da_kd.stages.report import words
 from da_kd.stages.report.pictures import SHOWN_SCORE, colours
 from da_kd.ui import markup
 from da_kd.ui.access import number, one_of
+from da_kd.ui.files import lack_of_room
 from da_kd.ui.frame import HIDDEN, Frame, guarded
 from da_kd.ui.pages import own, predictions
 from da_kd.ui.queries import comparing, drawing, sides
@@ -22,6 +24,7 @@ from da_kd.ui.queries.comparing import EVERY_CLASS, ORDERS, SIZES, Pair, Side, V
 KEY, TITLE = "compare", "Compare"
 _THUMBS = 12
 _MANY = 1_000_000
+_ROOM = 8 << 20  # bytes that the pictures of a page may take
 _SLIDER, _PANES = "slider", "side by side"
 
 Update = dict[Any, Any]
@@ -186,6 +189,9 @@ class _Page:
 
     def _read(self, *given: Any) -> tuple[Pair, View, np.ndarray]:
         """Return the pair, the view and the order that the page asks for, all of it checked."""
+        lack = lack_of_room(self.frame.settings.cache, _ROOM)
+        if lack:  # the page's pictures are files
+            raise InputError(lack)
         first, second, order, name, wide, least = given
         found = sides.offered(self.frame.settings.workspace)
         pair = comparing.open_pair(*(found[one_of(called, found, "Model")] for called in (first, second)))

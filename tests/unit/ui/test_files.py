@@ -1,6 +1,6 @@
 import pytest
 
-from da_kd.ui.files import whole
+from da_kd.ui.files import lack_of_room, whole
 
 
 def test_a_file_is_there_when_it_is_whole_and_not_before(tmp_path):
@@ -17,3 +17,10 @@ def test_nothing_half_written_stays_and_an_earlier_file_is_left(tmp_path):
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_a_disk_without_room_is_told(tmp_path):
+    assert lack_of_room(tmp_path, 1) == ""
+    assert lack_of_room(tmp_path / "gone", 1) == ""
+    told = lack_of_room(tmp_path, 1 << 60)
+    assert told.startswith("Expected 1099511627776 MB of free space") and "da-kd gc" in told

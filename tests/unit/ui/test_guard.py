@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import shutil
 
 import pytest
 
-from da_kd.ui import guard
+from da_kd.ui import files, guard
 from da_kd.ui.guard import Guard
 from da_kd.ui.settings import Login
 
@@ -119,3 +120,10 @@ def test_web_sockets_are_closed(settings):
 
     asyncio.run(Guard(_inner, settings)({"type": "websocket", "path": "/", "headers": []}, None, send))
     assert sent[0]["type"] == "websocket.close"
+
+
+def test_an_upload_that_no_disk_has_room_for_is_refused(settings, monkeypatch):
+    settings.cache.mkdir(parents=True)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    assert ask(settings, "/gradio_api/upload", "POST", content_length="1000")[0] == 507
+    assert ask(settings, "/gradio_api/queue/join", "POST", content_length="1000")[0] == 200
