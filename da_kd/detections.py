@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +168,10 @@ class DetectionTable:
         """Return the number of images."""
         return len(self.key)
 
-    @property
+    @cached_property  # asked image by image in places
     def ok(self) -> BoolArray:
         """(I,) bool: True for images that could be read."""
-        return np.array([not reason for reason in self.reason], dtype=bool)
+        return _frozen(np.array([not reason for reason in self.reason], dtype=bool))
 
     @property
     def image_index(self) -> npt.NDArray[np.int64]:

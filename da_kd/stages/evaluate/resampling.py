@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from da_kd.boxes import IntArray
 from da_kd.stages.evaluate.matches import IOUS, Doubles, Matches, Outcome, Outcomes
@@ -22,11 +22,10 @@ RESAMPLES = 1000
 SEED = 0  # of the draws; one for all models and runs, so that they can be compared
 LEVEL = 0.95
 _FEWEST = 2  # images, below which nothing can be drawn
-_CELLS = 1 << 22  # numbers in a table
+_CELLS = 1 << 18  # numbers in a table: as many as a processor has near
 _EPS = np.spacing(1)
-_TIE = 1e-9  # far below 1 / objects: two recalls that close are equal
-# Where i / 100 falls short of pycocotools' i-th recall, by its rounding.
-_SHORT = (np.arange(101) / 100 < RECALLS).astype(np.float64)
+
+Counts = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,13 @@ class Resamples:
     AP50: Doubles
 
 
-def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Doubles:
-    """Return (I, R) how often each image is drawn in each resample."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(images, np.full(images, 1 / images), size=resamples).T.astype(np.float64, order="C")
+def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Counts:
+    """Return (R, I) how often each image is drawn in each resample."""
+    rng, share = np.random.default_rng(seed), np.full(images, 1 / images)
+    drawn = np.empty((resamples, images), np.uint16)
+    for row in drawn:
+        row[:] = rng.multinomial(images, share)
+    return drawn
 
 
 def resample(matches: Matches) -> Resamples | None:
@@ -48,12 +50,11 @@ def resample(matches: Matches) -> Resamples | None:
     return resampled(matches, draws(matches.images)) if matches.images >= _FEWEST else None
 
 
-def resampled(matches: Matches, weights: Doubles) -> Resamples:
-    """Return AP and AP50 of the images counted ``weights`` times, (I, R) >= 0, one result a column."""
+def resampled(matches: Matches, weights: Counts) -> Resamples:
+    """Return AP and AP50 of the images counted ``weights`` times, (R, I) whole numbers, one result a row."""
     curves = list(_ranked_classes(matches))
-    columns = max(100, _CELLS // max([1, *(len(one.hits) for one in curves)]))
-    starts = range(0, weights.shape[1], columns)
-    parts = [_resampled(curves, np.ascontiguousarray(weights[:, begin : begin + columns])) for begin in starts]
+    rows = max(1, _CELLS // max([1, *(len(one.image) for one in curves)]))
+    parts = [_resampled(curves, weights[begin : begin + rows]) for begin in range(0, len(weights), rows)]
     return Resamples(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -100,60 +101,58 @@ def _ranked_classes(matches: Matches) -> Iterator[_Ranked]:
             yield _Ranked(matches.found.image[by_score], matches.outcome[0][:, by_score], hits, objects)
 
 
-def _resampled(classes: Sequence[_Ranked], weights: Doubles) -> tuple[Doubles, Doubles]:
-    """Return AP and AP50 by column of ``weights``."""
-    total, defined = np.zeros((len(IOUS), weights.shape[1])), np.zeros(weights.shape[1])
+def _resampled(classes: Sequence[_Ranked], weights: Counts) -> tuple[Doubles, Doubles]:
+    """Return AP and AP50 by row of ``weights``."""
+    total, defined = np.zeros((len(IOUS), len(weights))), np.zeros(len(weights))
     for one in classes:
-        wanted = one.objects @ weights
+        wanted: Doubles = weights.astype(np.float64) @ one.objects
         defined += wanted > 0
-        boxes = _running(np.arange(len(one.image)), one.image, one.hits, weights)
+        needed, drawn = _needed(wanted), np.take(weights, one.image, axis=1)
+        boxes = _up_to(drawn, np.arange(len(one.image)), one.hits)
         for number, outcome in enumerate(one.outcome):
-            own = outcome[one.hits] == Outcome.RIGHT
-            counted, hits = boxes[own], one.hits[own]
+            own = np.flatnonzero(outcome[one.hits] == Outcome.RIGHT)
+            counted, hits = np.take(boxes, own, axis=1), one.hits[own]
             skipped = np.flatnonzero(outcome == Outcome.IGNORED)
             if len(skipped) and len(hits):
-                counted -= _running(skipped, one.image, hits, weights)
-            total[number] += _average(weights[one.image[hits]], counted, wanted)
+                counted -= _up_to(drawn, skipped, hits)
+            total[number] += _average(np.take(drawn, hits, axis=1), counted, needed)
     with np.errstate(invalid="ignore"):
         total /= defined
-    return total.mean(axis=0), total[0]
+    return np.asarray(sum(total) / len(total)), total[0]  # row after row, so that no cut changes a digit
 
 
-def _average(weights: Doubles, counted: Doubles, wanted: Doubles) -> Doubles:
+def _needed(wanted: Doubles) -> Doubles:
+    """Return (R, 101) the fewest hits of (R,) objects that reach each recall, rounded as pycocotools rounds."""
+    objects = np.maximum(wanted, 1)[:, None]
+    hits = np.ceil(objects * RECALLS)
+    hits -= (hits - 1) / objects >= RECALLS
+    hits += hits / objects < RECALLS
+    return hits
+
+
+def _average(weights: Counts, counted: Doubles, needed: Doubles) -> Doubles:
     """Return (R,) the mean of precision over the 101 recalls.
 
     Args:
-        weights: (H, R) how often each hit counts, the best scores first.
-        counted: (H, R) how many boxes there are up to it.
-        wanted: (R,) how many objects there are.
+        weights: (R, H) how often each hit counts, the best scores first.
+        counted: (R, H) how many boxes there are up to it.
+        needed: (R, 101) how many hits reach each recall.
     """
-    hits = weights.copy()
-    _accumulate(np.add, hits)
-    best = hits / (counted + _EPS)
-    _accumulate(np.maximum, best[::-1])
-    recall = hits * (100 / np.maximum(wanted, 1)) + _TIE
-    whole = np.floor(recall)
-    ties = recall - whole < 2 * _TIE
-    reached = whole + 1
-    reached[ties] -= _SHORT[whole[ties].astype(np.int64)]
-    reached[1:] -= reached[:-1].copy()
-    return np.asarray(np.einsum("hr,hr->r", best, reached) / len(RECALLS))
+    if not weights.shape[1]:
+        return np.zeros(len(weights))
+    hits = np.cumsum(weights, axis=1, dtype=np.float64)
+    best = np.divide(hits, np.add(counted, _EPS, out=counted), out=counted)
+    np.maximum.accumulate(best[:, ::-1], axis=1, out=best[:, ::-1])
+    # All rows are searched at once, each lifted above the one before it; whole numbers, so nothing is rounded.
+    count, lift = hits.shape[1], np.arange(len(hits))[:, None]
+    above = lift * (max(hits[:, -1].max(), needed.max()) + 1)
+    at = np.searchsorted((hits + above).ravel(), (needed + above).ravel()).reshape(needed.shape) - lift * count
+    reached = np.take_along_axis(best, np.minimum(at, count - 1), axis=1)
+    return np.asarray(np.where(at < count, reached, 0.0).sum(axis=1) / len(RECALLS))
 
 
-def _running(boxes: IntArray, image: IntArray, hits: IntArray, weights: Doubles) -> Doubles:
-    """Return (H, R) how many of ``boxes`` (rows in the order of scores) there are up to each hit, as drawn."""
-    from scipy.sparse import csr_matrix
-
-    place = np.searchsorted(hits, boxes)
-    inside = place < len(hits)
-    shape = (len(hits), len(weights))
-    counts = csr_matrix((np.ones(int(inside.sum())), (place[inside], image[boxes[inside]])), shape=shape)
-    table: Doubles = counts @ weights
-    _accumulate(np.add, table)
-    return table
-
-
-def _accumulate(step: np.ufunc, rows: Sequence[Doubles] | Doubles) -> None:
-    """Apply ``step`` to every row and the one before it, in place; much faster than numpy's own along columns."""
-    for before, row in pairwise(rows):
-        step(before, row, out=row)
+def _up_to(drawn: Counts, boxes: IntArray, hits: IntArray) -> Doubles:
+    """Return (R, H) how many of ``boxes`` (rows in the order of scores) there are up to each hit, as ``drawn``."""
+    running = np.zeros((len(drawn), len(boxes) + 1))
+    np.cumsum(np.take(drawn, boxes, axis=1), axis=1, out=running[:, 1:])
+    return np.take(running, np.searchsorted(boxes, hits, side="right"), axis=1)

@@ -48,7 +48,7 @@ def test_every_image_counted_once_is_pycocotools_ap(plain, random_case, seed):
     truth, predictions = random_case(seed)
     figures, _ = plain(truth, predictions)
     assume(figures["AP"] is not None)
-    once = resampled(matched(truth, predictions), np.ones((len(truth["images"]), 1)))
+    once = resampled(matched(truth, predictions), np.ones((1, len(truth["images"])), np.uint16))
     assert once.AP[0] == pytest.approx(figures["AP"], abs=1e-12)
     assert once.AP50[0] == pytest.approx(figures["AP50"], abs=1e-12)
 
@@ -61,10 +61,10 @@ def test_an_image_counted_twice_is_an_image_that_is_there_twice(random_case, see
     for number, item in enumerate(predictions):  # equal scores would rank by image
         item["score"] = item["score"] / 2 + 1e-4 * number
     ids = sorted(image["id"] for image in truth["images"])
-    weights = rng.integers(0, 4, (len(ids), 1))
+    weights = rng.integers(0, 4, (1, len(ids))).astype(np.uint16)
     repeated: dict = {"images": [], "annotations": [], "categories": truth["categories"]}
     found = []
-    for image, times in zip(ids, weights[:, 0].tolist(), strict=True):
+    for image, times in zip(ids, weights[0].tolist(), strict=True):
         for turn in range(times):
             key = f"{image:04d}-{turn}"
             repeated["images"].append({"id": key})
@@ -72,7 +72,7 @@ def test_an_image_counted_twice_is_an_image_that_is_there_twice(random_case, see
             repeated["annotations"] += [{**copy.deepcopy(item), "image_id": key} for item in own]
             found += [{**item, "image_id": key} for item in predictions if item["image_id"] == image]
     expected = score_coco(repeated, found)
-    got = resampled(matched(truth, predictions), weights.astype(float))
+    got = resampled(matched(truth, predictions), weights)
     if expected.AP is None:
         assert np.isnan(got.AP[0])
     else:
@@ -82,8 +82,8 @@ def test_an_image_counted_twice_is_an_image_that_is_there_twice(random_case, see
 
 def test_draws_are_the_same_for_every_model_and_draw_as_many_images_as_there_are():
     drawn = draws(30)
-    assert drawn.shape == (30, RESAMPLES)
-    assert (drawn.sum(axis=0) == 30).all()
+    assert drawn.shape == (RESAMPLES, 30)
+    assert (drawn.sum(axis=1) == 30).all()
     assert np.array_equal(drawn, draws(30))
     assert not np.array_equal(drawn, draws(30, seed=1))
 
