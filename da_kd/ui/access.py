@@ -24,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _TAKEN = ("store", "journal", "mongo", "locks")
 _VARIABLE = re.compile(r"\$\{(\w+)")
 _OPEN_VARIABLES = ("DA_KD_DATA",)
+_OF_A_SET = re.compile(r"data\.\w+\.(path|images)")  # yielded from their root as well
 
 
 def checked_name(name: Any, what: str = "a run") -> str:
@@ -133,15 +134,20 @@ def _paths(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
         root = value.get("root", "") if place == "data" else ""
         for key, item in value.items():
             yield from _paths(item, f"{place}.{key}".strip("."))
-            if root and isinstance(item, dict):
+            if place == "data" and isinstance(item, dict):
                 for name in ("path", "images"):
                     if isinstance(item.get(name), str):
                         yield f"data.{key}.{name}", str(Path(root) / Path(item[name]).expanduser())
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _paths(item, f"{place}.{index}")
-    elif isinstance(value, str) and (value.startswith(("/", "~")) or ".." in Path(value).parts or "://" in value):
+    elif isinstance(value, str) and (value.startswith(("/", "~")) or _climbs(value, place) or "://" in value):
         yield place, value
+
+
+def _climbs(value: str, place: str) -> bool:
+    """Say whether a text leads upwards from a folder that is not known; paths of sets count from ``data.root``."""
+    return ".." in Path(value).parts and not _OF_A_SET.fullmatch(place)
 
 
 def _allowed(path: str, settings: Settings) -> bool:

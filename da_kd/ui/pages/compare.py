@@ -16,16 +16,19 @@ from da_kd.stages.report.pictures import SHOWN_SCORE, colours
 from da_kd.ui import markup
 from da_kd.ui.access import number, one_of
 from da_kd.ui.files import lack_of_room
-from da_kd.ui.frame import HIDDEN, Frame, guarded
+from da_kd.ui.frame import Frame, guarded
 from da_kd.ui.pages import own, predictions
 from da_kd.ui.queries import comparing, drawing, sides
 from da_kd.ui.queries.comparing import EVERY_CLASS, ORDERS, SIZES, Pair, Side, View
 
 KEY, TITLE = "compare", "Compare"
 _THUMBS = 12
+_FORMAT = "jpeg"  # written in a fortieth of the time that webp takes
 _MANY = 1_000_000
 _ROOM = 8 << 20  # bytes that the pictures of a page may take
 _SLIDER, _PANES = "slider", "side by side"
+
+_SHOWN: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 Update = dict[Any, Any]
 
@@ -76,14 +79,22 @@ class _Page:
             self.back = gr.Button("← Previous", elem_id="compare-previous", size="sm", scale=0, min_width=120)
             self.on = gr.Button("Next →", elem_id="compare-next", size="sm", scale=0, min_width=120)
             self.where = gr.HTML(elem_id="compare-where")
-        self.slider = gr.ImageSlider(label="Left | right", elem_id="compare-slider", max_height=640, interactive=False)
+        self.slider = gr.ImageSlider(
+            label="Left | right", elem_id="compare-slider", max_height=640, interactive=False, format=_FORMAT
+        )
         self.panes = gr.HTML(elem_id="compare-panes")
         self.told = gr.HTML(elem_id="compare-told")
 
     def _lay_out_images(self) -> None:
         gr.HTML(markup.section("Images", "Choose one; the pages hold twelve each."))
         self.thumbs = gr.Gallery(
-            columns=6, rows=2, height="auto", show_label=False, allow_preview=False, elem_id="compare-thumbs"
+            columns=6,
+            rows=2,
+            height="auto",
+            show_label=False,
+            allow_preview=False,
+            elem_id="compare-thumbs",
+            format=_FORMAT,
         )
         with gr.Row():
             self.earlier = gr.Button("Previous page", size="sm", scale=0, min_width=140)
@@ -111,21 +122,20 @@ class _Page:
             everything,
             trigger_mode="always_last",
             show_progress_on=self.where,
-            show_progress="minimal",
-            api_visibility="private",
+            **_SHOWN,
         )
         turned = [self.problem, self.at, *self.shown]
         for button, step in ((self.back, -1), (self.on, 1)):
             act = guarded(lambda *asked, step=step: self.turn(step, *asked), self.problem)
-            button.click(act, [*self.given, self.how, self.at], turned, **HIDDEN)
+            button.click(act, [*self.given, self.how, self.at], turned, show_progress_on=self.where, **_SHOWN)
         for button, step in ((self.earlier, -1), (self.later, 1)):
             act = guarded(lambda *asked, step=step: self.leaf(step, *asked), self.problem)
-            button.click(act, [*self.given, self.page], overview, **HIDDEN)
+            button.click(act, [*self.given, self.page], overview, show_progress_on=self.pages, **_SHOWN)
 
         def chosen(event: gr.SelectData, *asked: Any) -> Update:
             return guarded(lambda *_: self.choose(event.index, *asked), self.problem)()
 
-        self.thumbs.select(chosen, [*self.given, self.how, self.page], turned, **HIDDEN)
+        self.thumbs.select(chosen, [*self.given, self.how, self.page], turned, show_progress_on=self.where, **_SHOWN)
 
     def fill(self, name: Any) -> Update:
         """Offer the models that were scored, those of the chosen run first."""
@@ -203,7 +213,7 @@ class _Page:
         if not len(ranked):
             known = "The two agree in every image." if given[2] == "differ" else "No image fits."
             nothing = markup.empty(known, "Choose another order, class or size, or a lower score.")
-            hidden = gr.ImageSlider(None, visible=False)
+            hidden = gr.ImageSlider(None, visible=False, format=_FORMAT)
             return {self.slider: hidden, self.panes: nothing, self.where: "", self.told: "", self.table: ""}
         row = int(ranked[min(index, len(ranked) - 1)])
         both, name = comparing.look(pair, row, view), pair.truth.key[row]
@@ -212,7 +222,7 @@ class _Page:
         share = words.percent(float(comparing.counts(pair, view).difference[row]))
         line = f"{index + 1} of {len(ranked)}: <code>{escape(name)}</code>, difference {share}"
         return {
-            self.slider: gr.ImageSlider((drawn[0], drawn[1]) if between else None, visible=between),
+            self.slider: gr.ImageSlider((drawn[0], drawn[1]) if between else None, visible=between, format=_FORMAT),
             self.panes: "" if between else _panes(drawn, both, given, name),
             self.where: f'<p class="how">{line}</p>',
             self.told: _told(both, given, name if between else ""),
@@ -231,7 +241,7 @@ class _Page:
         line = f"Page {page + 1} of {last}, {words.counted(len(ranked), 'image')}: {escape(', '.join(what))}. "
         line += "The figure is the difference."
         told = f'<p class="how">{line}</p>'
-        return {self.thumbs: gr.Gallery(items, selected_index=None), self.pages: told, self.page: page}
+        return {self.thumbs: gr.Gallery(items, selected_index=None, format=_FORMAT), self.pages: told, self.page: page}
 
 
 def _best(names: list[str]) -> tuple[str, str]:
@@ -258,8 +268,8 @@ def _told(both: tuple[Side, Side], given: Any, image: str) -> str:
     """Return what is to be seen in words; the slider's pictures take them as alternative texts (see app.js)."""
     lines = []
     for index, (name, side) in enumerate(zip(given[:2], both, strict=True)):
-        button = markup.save(f"{name} {Path(image).stem}", index) if image else ""
-        lines.append(f'<span class="side"><b>{escape(str(name))}</b>: {escape(side.in_words)}</span> {button}')
+        button = f" {markup.save(f'{name} {Path(image).stem}', index)}" if image else ""
+        lines.append(f'<span class="side"><b>{escape(str(name))}</b>: {escape(side.in_words)}</span>{button}')
     missed = " Dashed black and white: missed." if both[0].judged else ""
     return f'<p class="how" aria-live="polite">{" &nbsp;·&nbsp; ".join(lines)}.{missed}</p>'
 

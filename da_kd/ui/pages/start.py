@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from da_kd.errors import DaKdError, RecipeError
+from da_kd.errors import DaKdError, InputError
 from da_kd.pipeline import STAGES
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages.report import words
@@ -149,7 +149,7 @@ class _Asked:
     def begin(self) -> None:
         """Start the run; an edited recipe is kept beside it, with every path written out."""
         if processes.working(self.place):
-            raise RecipeError([f"run '{self.name}' is being worked on; stop it first, or give another name"])
+            raise InputError(f"Run '{self.name}' is being worked on already; stop it first, or give another name.")
         self._keep()
         processes.start(self.place.folder, self.arguments, self.settings.start)
 

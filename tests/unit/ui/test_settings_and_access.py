@@ -93,6 +93,7 @@ def test_an_unchanged_recipe_may_name_what_its_owner_likes(settings, tmp_path, r
         ("ROOT", "/etc"),
         ("ROOT", "../.."),
         ("path: images}, test", "path: ../../etc}, test"),
+        ("root: ROOT, target: {path: images}", "root: '', target: {path: ../../etc}"),
         ("path: images}, test", "path: /etc/passwd}, test"),
         ("path: images}, test", "path: ~/x}, test"),
         ("a.json", "/etc/passwd"),
@@ -105,6 +106,15 @@ def test_a_typed_recipe_stays_in_the_folders_of_the_app(settings, old, new, reci
     text = recipe_text.replace(old, new).replace("ROOT", ".")
     with pytest.raises(RecipeError, match="outside the folders"):
         typed_recipe(settings, text, None)
+
+
+def test_a_path_of_a_set_counts_from_the_root_of_the_data(settings, recipe_text):
+    file = settings.recipes / "demo.yaml"
+    (settings.start / "images").mkdir()
+    text = recipe_text.replace("ROOT", ".").replace("path: images}", "path: ../images}").replace("a.json", "../a.json")
+    assert typed_recipe(settings, text, file).data.target.path == "../images"
+    with pytest.raises(RecipeError, match="outside the folders"):
+        typed_recipe(settings, text.replace("../images", "../../images"), file)
 
 
 @pytest.mark.parametrize("weights", ["runs/.app/x/model.pt", "runs/./.app/x/model.pt", "way/x/model.pt"])
