@@ -56,6 +56,11 @@
     if (!inside) setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
 
+  // The editor would take the tab key for itself, and hold whoever has no mouse.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Tab" && event.target.closest?.("#recipe-text .cm-content")) event.stopPropagation();
+  }, true);
+
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.target.closest?.("input, textarea, select, [role='slider'], [contenteditable='true']")) return;

@@ -19,6 +19,7 @@ from da_kd.ui.settings import Settings
 Fill = Callable[..., dict[Any, Any]]
 Look = Callable[..., tuple[str, Callable[[], dict[Any, Any]]]]
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SHOWN: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _TICK = 2.0  # seconds between two looks at what a page follows
 _FAILED = "! "  # before what was wrong at the last look
 

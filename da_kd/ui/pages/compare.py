@@ -16,7 +16,7 @@ from da_kd.stages.report.pictures import SHOWN_SCORE, colours
 from da_kd.ui import markup
 from da_kd.ui.access import number, one_of
 from da_kd.ui.files import lack_of_room
-from da_kd.ui.frame import Frame, guarded
+from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.pages import own, predictions
 from da_kd.ui.queries import comparing, drawing, sides
 from da_kd.ui.queries.comparing import EVERY_CLASS, ORDERS, SIZES, Pair, Side, View
@@ -27,8 +27,6 @@ _FORMAT = "jpeg"  # written in a fortieth of the time that webp takes
 _MANY = 1_000_000
 _ROOM = 8 << 20  # bytes that the pictures of a page may take
 _SLIDER, _PANES = "slider", "side by side"
-
-_SHOWN: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 Update = dict[Any, Any]
 
@@ -122,20 +120,20 @@ class _Page:
             everything,
             trigger_mode="always_last",
             show_progress_on=self.where,
-            **_SHOWN,
+            **SHOWN,
         )
         turned = [self.problem, self.at, *self.shown]
         for button, step in ((self.back, -1), (self.on, 1)):
             act = guarded(lambda *asked, step=step: self.turn(step, *asked), self.problem)
-            button.click(act, [*self.given, self.how, self.at], turned, show_progress_on=self.where, **_SHOWN)
+            button.click(act, [*self.given, self.how, self.at], turned, show_progress_on=self.where, **SHOWN)
         for button, step in ((self.earlier, -1), (self.later, 1)):
             act = guarded(lambda *asked, step=step: self.leaf(step, *asked), self.problem)
-            button.click(act, [*self.given, self.page], overview, show_progress_on=self.pages, **_SHOWN)
+            button.click(act, [*self.given, self.page], overview, show_progress_on=self.pages, **SHOWN)
 
         def chosen(event: gr.SelectData, *asked: Any) -> Update:
             return guarded(lambda *_: self.choose(event.index, *asked), self.problem)()
 
-        self.thumbs.select(chosen, [*self.given, self.how, self.page], turned, show_progress_on=self.where, **_SHOWN)
+        self.thumbs.select(chosen, [*self.given, self.how, self.page], turned, show_progress_on=self.where, **SHOWN)
 
     def fill(self, name: Any) -> Update:
         """Offer the models that were scored, those of the chosen run first."""

@@ -12,7 +12,7 @@ from da_kd.stages.report.figures import as_plotly
 from da_kd.stages.report.pictures import colours
 from da_kd.ui import markup
 from da_kd.ui.access import existing_run, number, one_of
-from da_kd.ui.frame import HIDDEN, Frame, guarded
+from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded
 from da_kd.ui.queries import images
 from da_kd.ui.queries.runs import shown_of
 from da_kd.ui.queries.sets import inputs_of, recipe_of
@@ -86,7 +86,13 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     frame.fills(tab, KEY, problem, fill, filled, version)
     shown = [frame.run, left, right, page]
     for change in (left.change, right.change, page.change):
-        change(guarded(show, problem), shown, [problem, left_side, right_side], **HIDDEN)
+        change(
+            guarded(show, problem),
+            shown,
+            [problem, left_side, right_side],
+            show_progress_on=[left_side, right_side],
+            **SHOWN,
+        )
     more.click(lambda at: (at + 1) % _FURTHEST if isinstance(at, int) else 0, [page], [page], **HIDDEN)
 
 

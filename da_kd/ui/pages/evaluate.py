@@ -32,8 +32,8 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     problem = gr.HTML()
     head = gr.HTML(elem_id="ladder-head")
     with gr.Row():
-        ladder = gr.Plot(label="AP and AP50 of every model (0 to 1)", elem_id="ladder", visible=False)
-        classes = gr.Plot(label="AP by class (0 to 1)", visible=False)
+        ladder = gr.Plot(label="AP and AP50 of every model (0 to 1)", elem_id="ladder", visible=False, min_width=420)
+        classes = gr.Plot(label="AP by class (0 to 1)", visible=False, min_width=420)
     rows, apart = gr.HTML(elem_id="ladder-rows"), gr.HTML(elem_id="ladder-apart")
     errors = gr.Plot(label="What each type of error costs (AP50)", visible=False, elem_id="errors")
     with gr.Row(visible=False) as curve_row:

@@ -18,7 +18,7 @@ from da_kd.stages.report.pictures import colours
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, number, one_of
 from da_kd.ui.audited import measured_by
-from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
+from da_kd.ui.frame import HIDDEN, SHOWN, Frame, acts, guarded
 from da_kd.ui.queries import drawing, labels, reviewing
 from da_kd.ui.queries.labels import Merging, Preview
 from da_kd.ui.queries.runs import outputs, shown_of
@@ -115,13 +115,16 @@ class _Page:
                 [*self.given, *sliders],
                 [self.problem, *drawn, self.cuts],
                 trigger_mode="always_last",
-                **HIDDEN,
+                show_progress_on=self.counts,
+                **SHOWN,
             )
         other = guarded(self.other_class, self.problem)
         self.label.input(other, self.given, [self.problem, *sliders, self.plot], **HIDDEN)
         for button, step in ((self.back, -1), (self.on, 1)):
             turn = guarded(lambda *asked, step=step: self.turn(step, *asked), self.problem)
-            button.click(turn, self.given, [self.problem, self.page, self.pictures], **HIDDEN)
+            button.click(
+                turn, self.given, [self.problem, self.page, self.pictures], show_progress_on=self.pictures, **SHOWN
+            )
         acts(self.make, "Starting...", self.begin, [self.frame.run], self.said)
         acts(self.use, "Starting...", self.apply, self.given, self.said)
         self.frame.ends(self.said, working=True)

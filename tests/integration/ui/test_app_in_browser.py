@@ -270,6 +270,23 @@ def test_every_page_fits_and_asks_for_nothing_from_elsewhere(browser, app, shots
         window.close()
 
 
+def test_every_button_of_the_first_page_is_reached_by_the_keyboard_alone(browser, app, project):
+    window = Window(browser, app)
+    window.settle("#verdict", "The recipe is fine")
+    page, reached, before = window.page, [], window.text("#recipe-text .cm-content")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.innerText"))
+        if reached[-1] == "check-deep":
+            break
+    assert {"stop", "begin", "check-deep"} <= set(reached)
+    assert window.text("#recipe-text .cm-content") == before
+    page.locator("#pages [role='tab']", has_text="Train").locator("visible=true").focus()
+    page.keyboard.press("Enter")
+    page.locator("#resume").wait_for()
+    window.close()
+
+
 def test_an_own_image_is_answered_by_two_models(browser, app, project):
     picture = next((project / "runs" / "store" / "data").glob("*/**/*.jpg"), None)
     assert picture is not None
