@@ -74,5 +74,8 @@ def theme() -> gr.themes.Base:
         button_border_width="1px",
         input_background_fill="#ffffff",
         input_background_fill_dark="*neutral_950",
+        input_border_width="1px",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_700",
         slider_color="*primary_500",
     )
