@@ -125,6 +125,9 @@ def test_a_run_is_created_reloaded_lost_stopped_and_finished(browser, app, proje
     for _ in "\nnonsense: 1":
         page.keyboard.press("Backspace")
     window.settle("#verdict", "The recipe is fine")
+    page.locator("#check-deep").click()
+    window.settle("#begun", "Opening everything", 2_000)  # what takes long says so at once
+    window.settle("#begun", "can be opened")
     page.locator("#run-name input, #run-name textarea").fill("mine")
     page.locator("#begin").click()
     window.settle("#begun", "has started")
@@ -158,6 +161,7 @@ def test_a_run_is_created_reloaded_lost_stopped_and_finished(browser, app, proje
     page.locator("#resume").click()
     window.standing("done")
     window.settle("#live", "evaluate")
+    wait_for(lambda: page.locator("#stopped .message, #resumed .message").count() == 0)  # both are over
     page.locator(".js-plotly-plot").first.wait_for()
     window.close()
 
