@@ -28,10 +28,10 @@ KEY, TITLE = "labels", "Labels"
 _PICTURES = 6
 _FURTHEST = 1_000_000
 _METHODS = {
-    "wbf": "weighted mean of boxes (wbf)",
-    "nms": "the best box (nms)",
-    "soft_nms": "the best box, others weaker (soft_nms)",
-    "nmm": "the union of boxes (nmm)",
+    "wbf": "weighted mean (wbf)",
+    "nms": "best box (nms)",
+    "soft_nms": "others weaker (soft_nms)",
+    "nmm": "box around all (nmm)",
 }
 _STEP = 0.01
 
