@@ -72,19 +72,32 @@ def interval(figure: float | None, values: Doubles) -> tuple[float, float] | Non
 
 
 @dataclass(frozen=True)
+class _Level:
+    """What one IoU threshold makes of a class's N found boxes.
+
+    Attributes:
+        hits: (H,) rows that are right; precision is at its best at those, so others only count.
+        skipped: rows that do not count.
+        before: (H,) how many of these stand up to each hit.
+    """
+
+    hits: IntArray
+    skipped: IntArray
+    before: IntArray
+
+
+@dataclass(frozen=True)
 class _Ranked:
     """One class: its N found boxes that matter, the best scores first, and its objects.
 
     Attributes:
         image: (N,) the image of each box.
-        outcome: (10, N) by IoU threshold.
-        hits: (H,) rows that are right at some threshold; precision is at its best at those, so others only count.
+        levels: one for each IoU threshold.
         objects: (I,) how many objects each image has.
     """
 
     image: IntArray
-    outcome: Outcomes
-    hits: IntArray
+    levels: tuple[_Level, ...]
     objects: IntArray
 
 
@@ -95,10 +108,16 @@ def _ranked_classes(matches: Matches) -> Iterator[_Ranked]:
         own = matches.truth.image[to_find & (matches.truth.label == label)]
         if len(own):
             by_score = rows[np.argsort(-matches.found.score[rows], kind="stable")]
-            hits = np.flatnonzero((matches.outcome[0][:, by_score] == Outcome.RIGHT).any(axis=0))
-            by_score = by_score[: hits[-1] + 1 if len(hits) else 0]
-            objects = np.bincount(own, minlength=matches.images)
-            yield _Ranked(matches.found.image[by_score], matches.outcome[0][:, by_score], hits, objects)
+            outcome = matches.outcome[0][:, by_score]
+            hits = np.flatnonzero((outcome == Outcome.RIGHT).any(axis=0))
+            count = hits[-1] + 1 if len(hits) else 0
+            levels = tuple(_level(one[:count]) for one in outcome)
+            yield _Ranked(matches.found.image[by_score[:count]], levels, np.bincount(own, minlength=matches.images))
+
+
+def _level(outcome: Outcomes) -> _Level:
+    hits, skipped = np.flatnonzero(outcome == Outcome.RIGHT), np.flatnonzero(outcome == Outcome.IGNORED)
+    return _Level(hits, skipped, np.searchsorted(skipped, hits))
 
 
 def _resampled(classes: Sequence[_Ranked], weights: Counts) -> tuple[Doubles, Doubles]:
@@ -108,14 +127,14 @@ def _resampled(classes: Sequence[_Ranked], weights: Counts) -> tuple[Doubles, Do
         wanted: Doubles = weights.astype(np.float64) @ one.objects
         defined += wanted > 0
         needed, drawn = _needed(wanted), np.take(weights, one.image, axis=1)
-        boxes = _up_to(drawn, np.arange(len(one.image)), one.hits)
-        for number, outcome in enumerate(one.outcome):
-            own = np.flatnonzero(outcome[one.hits] == Outcome.RIGHT)
-            counted, hits = np.take(boxes, own, axis=1), one.hits[own]
-            skipped = np.flatnonzero(outcome == Outcome.IGNORED)
-            if len(skipped) and len(hits):
-                counted -= _up_to(drawn, skipped, hits)
-            total[number] += _average(np.take(drawn, hits, axis=1), counted, needed)
+        boxes = np.cumsum(drawn, axis=1, dtype=np.float64)
+        for number, level in enumerate(one.levels):
+            counted = np.take(boxes, level.hits, axis=1)
+            if len(level.skipped) and len(level.hits):
+                skipped = np.zeros((len(drawn), len(level.skipped) + 1))
+                np.cumsum(np.take(drawn, level.skipped, axis=1), axis=1, out=skipped[:, 1:])
+                counted -= np.take(skipped, level.before, axis=1)
+            total[number] += _average(np.take(drawn, level.hits, axis=1), counted, needed)
     with np.errstate(invalid="ignore"):
         total /= defined
     return np.asarray(sum(total) / len(total)), total[0]  # row after row, so that no cut changes a digit
@@ -149,10 +168,3 @@ def _average(weights: Counts, counted: Doubles, needed: Doubles) -> Doubles:
     at = np.searchsorted((hits + above).ravel(), (needed + above).ravel()).reshape(needed.shape) - lift * count
     reached = np.take_along_axis(best, np.minimum(at, count - 1), axis=1)
     return np.asarray(np.where(at < count, reached, 0.0).sum(axis=1) / len(RECALLS))
-
-
-def _up_to(drawn: Counts, boxes: IntArray, hits: IntArray) -> Doubles:
-    """Return (R, H) how many of ``boxes`` (rows in the order of scores) there are up to each hit, as ``drawn``."""
-    running = np.zeros((len(drawn), len(boxes) + 1))
-    np.cumsum(np.take(drawn, boxes, axis=1), axis=1, out=running[:, 1:])
-    return np.take(running, np.searchsorted(boxes, hits, side="right"), axis=1)
