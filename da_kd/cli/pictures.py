@@ -37,7 +37,7 @@ def draw_boxes(picture: Image.Image, boxes: Detections) -> Image.Image:
     """Draw boxes into a picture, the best score on top; lines and letters grow with the picture."""
     from PIL import ImageColor, ImageDraw, ImageFont
 
-    from da_kd.stages.report.pictures import PALETTE
+    from da_kd.palette import PALETTE
 
     pen = ImageDraw.Draw(picture)
     side = max(picture.size)

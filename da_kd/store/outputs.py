@@ -21,6 +21,7 @@ from typing import Any
 
 from da_kd.errors import SetupError
 from da_kd.events import Job
+from da_kd.files import whole
 from da_kd.hashing import hash_json
 from da_kd.store.locks import hold
 
@@ -194,6 +195,5 @@ def _note_spent(partial: Path, seconds: float) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a tree of plain values as JSON under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -57,6 +57,7 @@ def train(task: TrainingTask, folder: Path, job: Job) -> TrainingResult:
     sittings = Sittings(folder)
     done = sittings.take_up()
     if done < epochs and not (schedule.patience and sittings.waited >= schedule.patience):
+        job.progress(task.name, done, epochs, "epochs")
         _run(task, folder, job, epochs, batch)
     best = _write_weights(folder)
     curves = tuple(read_curves(folder))
@@ -124,7 +125,6 @@ def _attempt(task: TrainingTask, folder: Path, job: Job, epochs: int, batch: int
     if (folder / "resume.pt").is_file():
         job.note(f"Training '{task.name}' goes on from its last whole epoch.")
         arguments |= {"resume": str(folder / "resume.pt"), "model": str(folder / "resume.pt")}
-    job.progress(task.name, 0, epochs, "epochs")
     if processes(task.setting) > 1:
         run_ranks(task, arguments, folder, job)
         return

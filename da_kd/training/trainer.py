@@ -216,7 +216,8 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
         epochs = self.epoch + 1 - self.start_epoch
         rate = epochs * len(self.train_loader.dataset) / max(time.time() - self.train_time_start, 1e-9)
         score = "" if self._score is None else f", AP {self._score_now:.3f}"
-        return f"{rate:.0f} images/s, loss {sum(losses.values()):.2f}{score}"
+        held = f", {self._get_memory():.1f} GB of GPU memory" if self.device.type == "cuda" else ""
+        return f"{rate:.0f} images/s, loss {sum(losses.values()):.2f}{score}{held}"
 
     def _append(self, record: dict[str, float]) -> None:
         with (self._folder / "curves.jsonl").open("a", encoding="utf-8") as file:

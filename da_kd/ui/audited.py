@@ -1,4 +1,4 @@
-"""What an audit measured, as HTML. Knows no gradio and reads nothing."""
+"""What a review that is open has done, and what an audit measured, as HTML. Knows no gradio and reads nothing."""
 
 from __future__ import annotations
 
@@ -34,6 +34,28 @@ def measured_by(audit: Mapping[str, Any], drawn: int = 0) -> str:
         rows.append([escape(name), *(_between(kept.get(side)) for side in ("precision", "recall")), _between(best)])
     said = f"{audit.get('images_audited')} of {audit.get('images')} images are audited."
     return title + markup.table(["Class", "Precision", "Recall", "Best threshold (score)"], rows, (1, 2, 3), said)
+
+
+def standing_by(now: Mapping[str, Any]) -> str:
+    """Return how far a review is that is open now, as it wrote that down itself; '' where it has not yet.
+
+    Args:
+        now: see :func:`da_kd.stages.review.standing.standing`.
+    """
+    if not now:
+        return ""
+    tiles = [
+        ("Done", words.count(now["done"]), f"of {words.count(now['images'])} images"),
+        ("Accepted", words.count(now["accepted"]), f"of {words.count(now['labels'])} boxes"),
+        ("Rejected", words.count(now["rejected"]), "boxes"),
+    ]
+    if now["audit"]:
+        tiles.append(("Audit", words.count(now["audit_done"]), f"of {words.count(now['audit'])} images"))
+    rows = [[escape(cell) for cell in row] for row in now["estimates"]]
+    said = "Of the labels as they stand, from the audited images that are done; 95 % intervals."
+    table = markup.table(["Class", "Precision", "Recall"], rows, (1, 2), said) if rows else ""
+    title = markup.section("In FiftyOne now", "Counted every few seconds while it is open.")
+    return title + markup.tiles(tiles) + table + markup.notes([text for text in (now["part"], now["errors"]) if text])
 
 
 def _between(figure: Any) -> str:

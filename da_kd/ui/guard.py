@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from da_kd.ui.files import lack_of_room
+from da_kd.files import lack_of_room
 from da_kd.ui.settings import Login, Settings, is_loopback
 
 Scope = MutableMapping[str, Any]

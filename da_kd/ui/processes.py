@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from da_kd.errors import Busy, SetupError
+from da_kd.files import whole
 from da_kd.pipeline import Run
-from da_kd.ui.files import whole
 
 PATIENCE = 4.0  # seconds that a process asked to stop gets, so that the page can say within 5 that it is gone
 _LINGERS = 5.0  # seconds that a process may take to end after its work is done

@@ -17,6 +17,7 @@ import numpy as np
 
 from da_kd.detections import State
 from da_kd.events import Job
+from da_kd.palette import colours
 from da_kd.stages.report import accuracy, charts, pictures, reviewed, words
 from da_kd.stages.report.facts import ReportFacts, in_order, name_of
 from da_kd.stages.report.label_quality import THRESHOLDS, check_labels
@@ -95,7 +96,7 @@ def _context(facts: ReportFacts, job: Job) -> dict[str, Any]:
         "home": _home(facts),
         "classes": facts.classes,
         "most_charts": MOST_CHARTS,
-        "swatches": pictures.colours(facts.classes),
+        "swatches": colours(facts.classes),
         "restyled": pictures.draw_restyled(facts),
         "rows": pictures.draw_rows(facts, job),
         "why_no_pictures": pictures.why_no_pictures(facts),

@@ -20,6 +20,7 @@ from da_kd.detections import Detections, DetectionTable, State
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.merging.matching import inside, paired
+from da_kd.palette import PALETTE, colours
 from da_kd.stages.report.facts import ReportFacts, name_of
 from da_kd.stages.report.matching import compare, spread
 from da_kd.stages.report.words import counted, percent
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 SHOWN_SCORE = 0.3  # boxes below it are not drawn
 TRUTH = "Ground truth"
-# Okabe and Ito's colours, which people with any colour vision can tell apart.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 _WIDTH, _HEIGHT = 320, 480  # the most a picture may have, pixels
 
 
@@ -62,11 +61,6 @@ class PictureRow:
     key: str
     remark: str
     panels: tuple[Panel, ...]
-
-
-def colours(classes: Sequence[str]) -> dict[str, str]:
-    """Return the colour of every class; they repeat after eight."""
-    return {name: PALETTE[position % len(PALETTE)] for position, name in enumerate(classes)}
 
 
 def why_no_pictures(facts: ReportFacts) -> str:

@@ -25,6 +25,7 @@ from da_kd.stages.review.opening import open_dataset, reorder
 from da_kd.stages.review.person import user
 from da_kd.stages.review.ports import free_port
 from da_kd.stages.review.stage import ReviewInput
+from da_kd.stages.review.standing import Teller, path_of, standing
 
 POLL = 0.5  # seconds between two looks whether a person wants the App to close
 LEARN = 5.0  # seconds between two looks whether more images are done, and the queue can learn from them
@@ -71,12 +72,14 @@ def launch_app(
                 job.note(f"From another machine: {tunnel(port)}, then open the same address there.")
             else:
                 job.warn(f"Anybody who reaches {host}:{port} can change the labels and read this user's files.")
+            teller = Teller(path_of(workspace, given.fingerprint), lambda: standing(fo, dataset), LEARN, SHARE)
             turn = _Reorder(lambda: reorder(fo, dataset, given, workspace), lambda: dataset.match_tags(DONE).count())
             with contextlib.suppress(KeyboardInterrupt):
                 while server.child.poll() is None:
                     job.check()
                     time.sleep(POLL)
                     turn.look()
+                    teller.look()
                 raise SetupError(f"The FiftyOne App on port {port} ended by itself; open the review again.")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from da_kd.detections import DetectionTable, State
 from da_kd.events import Job
+from da_kd.palette import PALETTE, colours
 from da_kd.stages.review.guide import Guide
 
 LABELS, SNAPSHOT = "labels", "snapshot"
@@ -30,8 +31,6 @@ AGAIN = "again"  # the field that marks an image shown a second time; the sideba
 LAST = 2**31 - 1  # the rank of what stands behind the queue
 DONE = "done"  # the tag of an image that is labelled completely
 TAGS = ("accepted", "rejected", "uncertain")
-# Okabe and Ito's colours, told apart by the colour-blind too; black is left out, since images are dark.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
 QUEUE_FIELDS = ("rank", "worth", "why", "lists", "round", "near_duplicate", "audit", "probability", "draw")
 
 
@@ -239,12 +238,12 @@ def _make_editable(dataset: Any, table: DetectionTable) -> None:
 
 def _colours(fo: Any, vocabulary: Sequence[str]) -> Any:
     """Return one colour a class, the same in every view; the snapshot is grey."""
-    values = [{"value": name, "color": COLOURS[i % len(COLOURS)]} for i, name in enumerate(vocabulary)]
+    values = [{"value": name, "color": colour} for name, colour in colours(vocabulary).items()]
     fields = [
-        {"path": LABELS, "colorByAttribute": "label", "fieldColor": COLOURS[0], "valueColors": values},
+        {"path": LABELS, "colorByAttribute": "label", "fieldColor": PALETTE[0], "valueColors": values},
         {"path": SNAPSHOT, "fieldColor": "#777777", "colorByAttribute": "index", "valueColors": []},
     ]
-    return fo.ColorScheme(color_by="value", color_pool=list(COLOURS), fields=fields, opacity=0.7)
+    return fo.ColorScheme(color_by="value", color_pool=list(PALETTE), fields=fields, opacity=0.7)
 
 
 def _save_views(fo: Any, dataset: Any, guide: Guide, tag: bool) -> None:

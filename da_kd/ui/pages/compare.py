@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from da_kd.errors import InputError
+from da_kd.files import lack_of_room
+from da_kd.palette import colours
 from da_kd.stages.report import words
-from da_kd.stages.report.pictures import SHOWN_SCORE, colours
+from da_kd.stages.report.pictures import SHOWN_SCORE
 from da_kd.ui import markup
 from da_kd.ui.access import number, one_of
-from da_kd.ui.files import lack_of_room
 from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.pages import own, predictions
 from da_kd.ui.queries import comparing, drawing, sides

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from da_kd.palette import colours
 from da_kd.stages.report import words
 from da_kd.stages.report.figures import as_plotly
-from da_kd.stages.report.pictures import colours
 from da_kd.ui import markup
 from da_kd.ui.access import existing_run, number, one_of
 from da_kd.ui.frame import HIDDEN, SHOWN, Frame, guarded

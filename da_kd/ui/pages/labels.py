@@ -10,11 +10,11 @@ import numpy as np
 
 from da_kd.detections import DetectionTable, State
 from da_kd.errors import InputError
+from da_kd.palette import colours
 from da_kd.pipeline import Run
 from da_kd.stages.fuse.guard import Verdict
 from da_kd.stages.report import words
 from da_kd.stages.report.figures import as_plotly
-from da_kd.stages.report.pictures import colours
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, number, one_of
 from da_kd.ui.audited import measured_by

@@ -13,7 +13,7 @@ from da_kd.pipeline import Run
 from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run
-from da_kd.ui.audited import measured_by
+from da_kd.ui.audited import measured_by, standing_by
 from da_kd.ui.frame import Frame, acts
 from da_kd.ui.queries import drawing, reviewing
 from da_kd.ui.queries.extents import part_in_review
@@ -46,7 +46,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
 
     def fill(name: Any) -> dict[Any, Any]:
         run = frame.chosen(name)
-        shown = {place: _place(reviewing.session(run)), **can(run, reviewing.session(run))}
+        shown = {place: _place(reviewing.session(run)) + live(run), **can(run, reviewing.session(run))}
         if not run.exists or not reviewing.ready(run):
             todo = "Make the labels on page 3 first, or wait for the run."
             return {**shown, head: markup.empty("There is nothing to review yet.", todo), queue: "", measured: ""}
@@ -72,8 +72,11 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         framed = (
             f'<iframe class="frame" title="FiftyOne" src="{escape(now.url)}"></iframe>' if wanted and now.url else ""
         )
-        stamp = f"{run.name} {now.state} {now.url} {bool(wanted)} {reviewing.version(run)}"
-        return stamp, lambda: {place: _place(now), inside: framed, **can(run, now), **decisions(run)}
+        stamp = f"{run.name} {now.state} {now.url} {bool(wanted)} {reviewing.version(run)} {reviewing.looked(run)}"
+        return stamp, lambda: {place: _place(now) + live(run), inside: framed, **can(run, now), **decisions(run)}
+
+    def live(run: Run) -> str:
+        return standing_by(reviewing.now(run)) if run.exists else ""
 
     def decisions(run: Run) -> dict[Any, Any]:
         return {head: _head(run), queue: _queue(run)} if run.exists and reviewing.ready(run) else {}
@@ -160,7 +163,7 @@ def _place(now: Session) -> str:
         tunnel = markup.typed(now.tunnel) if now.tunnel else ""
         far = '<p class="how">From another machine, open this tunnel first, then the same link:</p>' if tunnel else ""
         link = f'<a class="action" href="{escape(now.url)}" target="_blank" rel="noopener">Open FiftyOne</a>'
-        how = "Its panel 'Review' counts what you do there; this page does once it is closed or taken back."
+        how = "What you do there is stored at once, and counted below; 'Take it back' brings it into the run."
         return f'<p class="actions">{link}</p><p class="how">{how}</p>{far}{tunnel}'
     if now.state == "starting":
         told = "FiftyOne is starting; this takes about 20 seconds. The link appears here."

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from da_kd.errors import DaKdError, InputError
+from da_kd.files import whole
 from da_kd.pipeline import STAGES
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages.report import words
 from da_kd.ui import markup, processes
 from da_kd.ui.access import checked_name, one_of, recipe_file, recipe_files, run_named, typed_recipe, unchanged
-from da_kd.ui.files import whole
 from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
 from da_kd.ui.pages import form
 from da_kd.ui.queries.runs import recent_runs

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 from da_kd.data import read_image
 from da_kd.detections import Detections, State
 from da_kd.errors import DataError
-from da_kd.stages.report.pictures import colours, draw
+from da_kd.palette import colours
+from da_kd.stages.report.pictures import draw
 from da_kd.stages.report.words import counted
 from da_kd.ui.queries.sets import memory
 

@@ -13,7 +13,7 @@ from typing import Any
 from da_kd.detections import DetectionTable
 from da_kd.errors import InputError
 from da_kd.pipeline import Run, first
-from da_kd.stages.review import journal, overlay
+from da_kd.stages.review import journal, overlay, standing
 from da_kd.stages.review.queue import Queue, build_queue
 from da_kd.ui import processes
 from da_kd.ui.queries.runs import outputs
@@ -64,9 +64,24 @@ def decided(run: Run) -> Counter[str]:
 
 
 def version(run: Run) -> str:
-    """Return what changes when people decided something."""
-    path = journal.path_of(run.workspace)
+    """Return what changes when what people decided was taken back."""
+    return _changed(journal.path_of(run.workspace))
+
+
+def looked(run: Run) -> str:
+    """Return what changes when people did something in FiftyOne that is open."""
+    place = _place(run)
+    return _changed(standing.path_of(run.workspace, place.name)) if place else ""
+
+
+def _changed(path: Path) -> str:
     return str(path.stat().st_mtime_ns) if path.is_file() else ""
+
+
+def now(run: Run) -> Mapping[str, Any]:
+    """Return how far the review is that is open now, empty where none is, or it has not told yet."""
+    place = _place(run)
+    return standing.read_standing(run.workspace, place.name) if place and session(run).state == "open" else {}
 
 
 def audit(run: Run) -> Mapping[str, Any]:
@@ -81,7 +96,7 @@ def queue(run: Run) -> tuple[DetectionTable, Queue]:
         InputError: there are none yet.
         DataError: the review journal cannot be read.
     """
-    place = outputs(run).get(first(outputs(run), "fuse"))
+    place = _place(run)
     found: tuple[DetectionTable, Queue] = memory.get(("queue", place, version(run)), lambda: _queue(run))
     return found
 
@@ -91,9 +106,14 @@ def _queue(run: Run) -> tuple[DetectionTable, Queue]:
     return table, build_queue(table)
 
 
+def _place(run: Run) -> Path | None:
+    """Return where the labels lie that a person reviews, None where they are not made."""
+    return outputs(run).get(first(outputs(run), "fuse"))
+
+
 def _fused(run: Run) -> DetectionTable:
     """Return the labels of the round that a person reviews."""
-    place = outputs(run).get(first(outputs(run), "fuse"))
+    place = _place(run)
     if place is None:
         raise InputError("There are no pseudo labels to review yet; make them on page 3.")
     return table_at(place / "labels.parquet")

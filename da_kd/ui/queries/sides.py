@@ -15,10 +15,10 @@ from typing import NamedTuple
 from da_kd.data import ImageSet, read_coco_results
 from da_kd.detections import DetectionTable, ImageRecord, table_of
 from da_kd.errors import DaKdError, InputError
+from da_kd.files import whole
 from da_kd.pipeline import Run, list_runs
 from da_kd.stages.fuse.classes import ClassMap, class_map
 from da_kd.stages.report.facts import in_order, name_of
-from da_kd.ui.files import whole
 from da_kd.ui.queries.runs import outputs
 from da_kd.ui.queries.sets import inputs_of, memory, recipe_of, table_at, teachers_said, truth_of, version_of
 

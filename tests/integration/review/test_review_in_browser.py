@@ -15,6 +15,7 @@ from da_kd.events import Job
 from da_kd.recipe import Audit, Review
 from da_kd.stages import review
 from da_kd.stages.review import journal, mongod
+from da_kd.stages.review.standing import read_standing
 
 CLASSES = ("RBC", "WBC", "Platelets")
 WIDTH, HEIGHT = 800, 600
@@ -206,6 +207,11 @@ def test_a_blind_audit_is_shown_without_labels_and_measures_when_done(browser, s
         page.locator('[data-cy="panel-tab-progress"]').click()
         page.get_by_text("1 of 1").wait_for(timeout=20_000)
         page.screenshot(path=str(tmp_path / "audit.png"))
+        until = time.monotonic() + 60
+        while read_standing(tmp_path / "runs", "print").get("audit_done") != 1 and time.monotonic() < until:
+            time.sleep(0.5)
+        beside = read_standing(tmp_path / "runs", "print")  # what pages beside the App are told
+        assert (beside["done"], beside["images"], beside["audit_done"], len(beside["estimates"])) == (1, 3, 1, 3)
     finally:
         app.close()
 

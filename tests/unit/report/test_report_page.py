@@ -15,10 +15,11 @@ from PIL import Image
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, table_of
 from da_kd.errors import Cancelled
 from da_kd.events import Job, Progress
+from da_kd.palette import PALETTE, colours
 from da_kd.stages.report import ReportFacts, charts, words, write_report
 from da_kd.stages.report.facts import in_order, name_of
 from da_kd.stages.report.page import render
-from da_kd.stages.report.pictures import PALETTE, colours, draw, draw_restyled, draw_rows
+from da_kd.stages.report.pictures import draw, draw_restyled, draw_rows
 
 EVIL = "</script><script>alert(1)</script>"
 CLASSES = ("cell", EVIL, "$x^2$ <b>bold</b>")

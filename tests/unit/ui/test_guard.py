@@ -9,7 +9,8 @@ import shutil
 
 import pytest
 
-from da_kd.ui import files, guard
+from da_kd import files
+from da_kd.ui import guard
 from da_kd.ui.guard import Guard
 from da_kd.ui.settings import Login
 

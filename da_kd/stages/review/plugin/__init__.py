@@ -15,9 +15,8 @@ import fiftyone.server.view as fosv
 from fiftyone.operators import types
 
 from da_kd.stages.review import edits
-from da_kd.stages.review.audit import compare_with_truth, figures
 from da_kd.stages.review.layout import INFO, LABELS
-from da_kd.stages.review.reviewer import in_words
+from da_kd.stages.review.standing import standing
 
 NAME = "@da-kd/review"
 
@@ -264,21 +263,20 @@ class Progress(foo.Panel):  # type: ignore[misc]
 
 def _progress(dataset: Any) -> str:
     """Return how far the review is, as Markdown."""
-    count = edits.progress(dataset)
+    count = standing(fo, dataset)
     lines = [
         f"**{count['done']} of {count['images']}** images done  ",
-        *([dataset.info[INFO]["told"] + "  "] if count["images"] < count["of"] else []),
+        *([count["part"] + "  "] if count["part"] else []),
         f"**{count['accepted']}** boxes accepted, **{count['rejected']}** rejected, of {count['labels']}",
     ]
     if count["audit"]:
         lines.append(f"\nAudit: **{count['audit_done']} of {count['audit']}** images done")
-        if count["audit_done"]:
+        if count["estimates"]:
             lines += ["", "| of the labels as they are | precision | recall |", "|---|---|---|"]
-            said = figures(compare_with_truth(*edits.audited(fo, dataset)))
-            lines += [f"| {name} | {right} | {found} |" for name, right, found in edits.told(said)]
+            lines += [f"| {name} | {right} | {found} |" for name, right, found in count["estimates"]]
     if count["again"]:
         lines.append(f"\nShown again: **{count['again_done']} of {count['again']}** images done  ")
-        lines.append(in_words(edits.errors(fo, dataset)))
+        lines.append(count["errors"])
     return "\n".join(lines)
 
 

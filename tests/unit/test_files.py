@@ -1,6 +1,6 @@
 import pytest
 
-from da_kd.ui.files import lack_of_room, whole
+from da_kd.files import lack_of_room, whole
 
 
 def test_a_file_is_there_when_it_is_whole_and_not_before(tmp_path):
