@@ -208,9 +208,14 @@ def _second(run: str, path: Path) -> str:
 
 
 def _patient(service: Any) -> Any:
-    """Return FiftyOne's server, which gives up after a minute, as one that waits as long as its process lives."""
+    """Return FiftyOne's server as one that waits as long as its process lives, and loads nothing from elsewhere."""
 
     class Server(service.ServerService):  # type: ignore[misc]  # FiftyOne has no types
+        @property
+        def command(self) -> list[str]:
+            python, _, *arguments = super().command
+            return [python, "-m", "da_kd.stages.review.serve", *arguments]
+
         def _wait_for_child_port(self, port: int | None = None, timeout: float = PATIENCE) -> Any:
             begun = time.monotonic()
             while True:

@@ -72,6 +72,16 @@ class App:
             assert self.thread.is_alive(), self.told
             time.sleep(0.2)
         self.page = browser.new_page(viewport={"width": 1500, "height": 950})
+        self.elsewhere: list[str] = []
+        self.page.on("response", lambda got: self.elsewhere.append(got.url) if self._foreign(got.url) else None)
+        self.page.on("requestfailed", lambda lost: self._refused(lost.url, lost.failure))
+
+    def _foreign(self, url: str) -> bool:
+        return not url.startswith((f"http://127.0.0.1:{self.port}/", "data:", "blob:"))
+
+    def _refused(self, url: str, why: str) -> None:
+        if self._foreign(url) and why != "csp":  # what the page's own policy stops never leaves the browser
+            self.elsewhere.append(f"{url} ({why})")
 
     def _serve(self, given, workspace, job) -> None:
         with contextlib.suppress(Cancelled):
@@ -212,6 +222,7 @@ def test_a_blind_audit_is_shown_without_labels_and_measures_when_done(browser, s
             time.sleep(0.5)
         beside = read_standing(tmp_path / "runs", "print")  # what pages beside the App are told
         assert (beside["done"], beside["images"], beside["audit_done"], len(beside["estimates"])) == (1, 3, 1, 3)
+        assert app.elsewhere == []
     finally:
         app.close()
 
