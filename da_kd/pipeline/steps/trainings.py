@@ -129,7 +129,7 @@ def add_warm_start(builder: Builder) -> None:
 
 
 def starts_apart(recipe: Recipe) -> bool:
-    """Return whether students start from source weights other than *source-only*: restyled, or trained for longer."""
+    """Return whether students start from source weights other than *source-only*: restyled, or of another length."""
     config = recipe.distill
     if config is None or config.init != "source":
         return False
