@@ -53,6 +53,9 @@ class Teacher(Section):
         match_scale: the teacher looks at target images at the size at which objects are as large as in the source,
             which it finds out by itself, without labels (teachers of kind ``ultralytics``; needs ``data.source_val`` or
             ``data.source``).
+        match_edges: the teacher's boxes on the target are moved to where the labels of the source would end, by the
+            edges in the pictures; no label of the target is looked at (any kind but ``coco_file``; needs
+            ``data.source_val`` or ``data.source``).
         weight: how much the teacher counts when boxes are merged.
         class_weights: weights for single classes of the recipe, instead of ``weight``.
         options: further settings of the adapter.
@@ -69,6 +72,7 @@ class Teacher(Section):
     classes: dict[str, ClassTarget] = Field(default_factory=dict)
     adapt: Literal["none", "batch_norm"] = "none"
     match_scale: bool = False
+    match_edges: bool = False
     weight: Annotated[float, Field(gt=0)] = 1.0
     class_weights: dict[ClassName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -87,6 +91,8 @@ class Teacher(Section):
             )
         if self.match_scale and self.kind != "ultralytics":
             raise ValueError(f"teacher '{self.name}': 'match_scale' needs kind 'ultralytics'; found '{self.kind}'")
+        if self.match_edges and self.kind == "coco_file":
+            raise ValueError(f"teacher '{self.name}': 'match_edges' needs a model that can be asked; found 'coco_file'")
         if self.match_scale and "imgsz" in self.options:
             raise ValueError(
                 f"teacher '{self.name}': 'match_scale' chooses the input size; leave 'imgsz' out of its options, or "

@@ -130,9 +130,10 @@ def stage_problems(recipe: Recipe) -> list[str]:
     if recipe.restyle is not None and data.source is None:
         problems.append("restyle: recolours the images of 'data.source'; add it, or leave 'restyle' out")
     problems += [
-        f"teachers.{teacher.name}.match_scale: compares with source images; add 'data.source', or leave it out"
+        f"teachers.{teacher.name}.{key}: compares with source images; add 'data.source', or leave it out"
         for teacher in recipe.teachers
-        if teacher.match_scale and data.source is None and data.source_val is None
+        for key in ("match_scale", "match_edges")
+        if getattr(teacher, key) and data.source is None and data.source_val is None
     ]
     problems += _fuse_problems(recipe)
     problems += _round_problems(recipe)

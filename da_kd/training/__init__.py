@@ -3,6 +3,7 @@
 from da_kd.training.adapt import adapt, adapt_batch_norm
 from da_kd.training.beforehand import training_problems
 from da_kd.training.mixing import Extra, mixed
+from da_kd.training.object_edges import match_edges
 from da_kd.training.refresh import Refresh
 from da_kd.training.signals import Signals, doubtful
 from da_kd.training.task import Score, Setting, TrainingResult, TrainingTask, read_result
@@ -19,6 +20,7 @@ __all__ = [
     "adapt",
     "adapt_batch_norm",
     "doubtful",
+    "match_edges",
     "mixed",
     "read_result",
     "train",

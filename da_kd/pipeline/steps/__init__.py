@@ -6,6 +6,7 @@ from da_kd.pipeline.inputs import Inputs
 from da_kd.pipeline.steps.builder import Builder, Step
 from da_kd.pipeline.steps.labels import (
     add_adapt,
+    add_edges,
     add_fuse,
     add_predict,
     add_review,
@@ -59,6 +60,8 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
             add_teach(builder, teacher)
         if teacher.adapt == "batch_norm" or teacher.match_scale:
             add_adapt(builder, teacher)
+        if teacher.match_edges:
+            add_edges(builder, teacher)
     for this in rounds_of(recipe):
         fresh = this.voices if this.number == 1 else this.voices[-1:]
         for teacher in fresh:

@@ -24,6 +24,7 @@ from da_kd.store import Output, Store
 from da_kd.teachers import Teacher as Model
 from da_kd.teachers import adapter
 from da_kd.teachers.device import resolve_devices
+from da_kd.teachers.edges import EdgedTeacher
 from da_kd.teachers.views import ViewedTeacher
 from da_kd.training import Setting
 
@@ -138,6 +139,9 @@ class Builder:
         if (views := teacher.views) is not None:
             model = ViewedTeacher(model, views.flip, views.scales, views.merge)
             decided |= keys_of(views, f"{prefix}.views")
+        if (step := f"edges:{teacher.name}") in self.steps and not at_home:
+            model = EdgedTeacher(model, self.made(step, "edges.json"))
+            decided |= {step: self.print_of(step)}
         return model, decided
 
 

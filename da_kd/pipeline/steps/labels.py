@@ -11,7 +11,7 @@ import numpy as np
 
 from da_kd.data import fingerprint as hash_images
 from da_kd.data import only_classes, spread
-from da_kd.detections import read_table
+from da_kd.detections import Vocabulary, read_table
 from da_kd.errors import RecipeError
 from da_kd.events import Job
 from da_kd.pipeline.inputs import Inputs, learns
@@ -32,7 +32,8 @@ from da_kd.stages import fuse, predict, review, teach
 from da_kd.stages.review.journal import digest
 from da_kd.store import Store
 from da_kd.teachers.device import resolve_device
-from da_kd.training import adapt, adapt_batch_norm
+from da_kd.training import adapt, adapt_batch_norm, match_edges
+from da_kd.training.object_edges import IMAGES
 
 SAMPLE = 500  # labelled images a teacher is measured on; more hardly move a rate
 
@@ -98,6 +99,31 @@ def add_adapt(builder: Builder, teacher: Teacher) -> None:
             adapt_batch_norm(path, images, device, out, job)
 
     builder.add(f"adapt:{teacher.name}", "teach", parts, len(images.table), work, kind="adapt")
+
+
+def add_edges(builder: Builder, teacher: Teacher) -> None:
+    """Add what tells where a teacher's boxes are to end on the target."""
+    at_home, before = builder.teacher(teacher, at_home=True)
+    adapted, after = builder.teacher(teacher)
+    name, classes = _home(builder.recipe), builder.recipe.classes
+    home, target = builder.inputs.get(name), builder.inputs.get("target")
+    parts = {
+        **before,
+        **after,
+        **flat(teacher.classes, f"teachers.{teacher.name}.classes"),
+        "classes": list(classes),
+        f"data.{name}": builder.hashes[name],
+        "data.target": builder.hashes["target"],
+    }
+
+    def index(words: Vocabulary) -> tuple[int, ...]:
+        return fuse.class_map(teacher.name, words, classes, teacher.classes).index
+
+    def work(out: Path, job: Job) -> None:
+        match_edges(at_home, adapted, home, target, index, resolve_device(builder.recipe.device), out, job)
+
+    units = min(len(home), IMAGES) + min(len(target), IMAGES)
+    builder.add(f"edges:{teacher.name}", "teach", parts, units, work, kind="adapt")
 
 
 def add_predict(builder: Builder, teacher: Teacher) -> None:

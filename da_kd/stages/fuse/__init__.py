@@ -33,7 +33,7 @@ from da_kd.tables import read_parts, writing
 
 AT_ONCE = 512  # images; more are no faster, and every one of them costs memory
 
-__all__ = ["Sample", "fuse", "read_cuts", "read_verdict", "run", "states", "thresholds"]
+__all__ = ["Sample", "class_map", "fuse", "read_cuts", "read_verdict", "run", "states", "thresholds"]
 
 
 def run(

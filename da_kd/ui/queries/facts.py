@@ -18,7 +18,7 @@ from da_kd.ui.queries.runs import outputs
 from da_kd.ui.queries.sets import recipe_of
 
 _FIGURES = {item.name for item in fields(Metrics)}
-_NO_TRAININGS = ("evaluate:", "predict:", "adapt:", "fuse", "review")
+_NO_TRAININGS = ("evaluate:", "predict:", "adapt:", "edges:", "fuse", "review")
 
 
 def facts_of(run: Run) -> ReportFacts:

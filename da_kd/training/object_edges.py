@@ -1,0 +1,185 @@
+"""Edge matching: how boxes lie to the edges in the picture, at home and on the target, class by class.
+
+A detector that is asked about other pictures ends its boxes elsewhere than the labels it learned from do: a little wider,
+or cut short. Both show against the edges in the picture, with no label of the target. Whether edges say anything about
+a class's boxes is tried at home: an edge that is one is found in the same place when a label is made larger or smaller;
+where what is found moves along, the class's boxes stay as they are. How much single boxes follow their own edges is what
+makes them overlap the source's labels best. What is measured here is applied
+by ``teachers.edges``. Knows pictures, boxes and labels of the source; must not know how the detector was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from da_kd.boxes import Floats, clip, iou
+from da_kd.data import ImageSet, read_image, spread
+from da_kd.detections import DetectionTable, Vocabulary
+from da_kd.errors import DataError
+from da_kd.events import Job
+from da_kd.store import write_json
+from da_kd.teachers import Teacher
+from da_kd.teachers.batches import predict_images
+from da_kd.teachers.edges import Habit, edge_ends, moved, surrounded
+
+IMAGES = 128  # of each set; where a median lies needs no more
+SURE = 0.3  # score from which a box counts
+FEWEST = 10  # boxes of a class that a median is read from
+STEADY = 0.75  # how firmly edges must lie where they are: 1 is as in a drawing, in mere noise it is about 0.3
+_OTHER = (0.08, -0.08)  # how much larger or smaller, at every side, labels are made to see whether edges stay
+PULLS = (0.0, 0.25, 0.5)
+_SAME = 0.5  # IoU from which a box is of a labelled object
+_BATCH = 8
+
+Index = Callable[[Vocabulary], Sequence[int]]
+
+
+@dataclass
+class _Class:
+    """What is seen of one class.
+
+    Attributes:
+        labels: (N, 4) where the edges at the source's labels end.
+        firm: (N, 4) by how much they stay when a label is made larger or smaller: 1 entirely, 0 not at all.
+        away: likewise, at the teacher's boxes on the target.
+        home: likewise, at its boxes at home that a label fits.
+        said: these boxes.
+        truth: and these labels.
+        size: (N, 2) width and height of their images.
+    """
+
+    labels: list[Floats] = field(default_factory=list)
+    firm: list[Floats] = field(default_factory=list)
+    away: list[Floats] = field(default_factory=list)
+    home: list[Floats] = field(default_factory=list)
+    said: list[Floats] = field(default_factory=list)
+    truth: list[Floats] = field(default_factory=list)
+    size: list[tuple[int, int]] = field(default_factory=list)
+
+
+def match_edges(
+    at_home: Teacher, adapted: Teacher, home: ImageSet, target: ImageSet, index: Index, device: str, out: Path, job: Job
+) -> None:
+    """Write ``edges.json`` into ``out``: by the teacher's own class names, what ``teachers.edges`` needs and how it was chosen.
+
+    Args:
+        at_home: the teacher as it was trained.
+        adapted: the teacher as it answers on the target.
+        home: labelled images of the source, best such as it did not learn from; 128 are looked at.
+        target: target images; labels are not looked at. Likewise.
+        index: says, for the teacher's classes, which of ``home``'s each is; -1 for none.
+        device: where it runs.
+        out: the output folder.
+        job: where progress goes.
+
+    Raises:
+        DataError: an image cannot be read any more.
+    """
+    home, target = spread(home, IMAGES), spread(target, IMAGES)
+    with at_home.open(device, SURE, _BATCH) as predictor:
+        said_home = predict_images(predictor, home, "", _BATCH, job, "edges at home")
+    with adapted.open(device, SURE, _BATCH) as predictor:
+        said_away = predict_images(predictor, target, "", _BATCH, job, "edges on the target")
+    names = said_away.vocabulary
+    place = np.array(index(names))
+    seen = [_Class() for _ in names]
+    for row, pixels in _pictures(home, job):
+        _look_home(pixels, home.table, said_home, row, place, seen)
+    for row, pixels in _pictures(target, job):
+        _look_away(pixels, said_away, row, seen)
+    found = {name: figures for name, each in zip(names, seen, strict=True) if (figures := _judged(each)) is not None}
+    for name in names:
+        job.note(_sentence(name, found.get(name)))
+    write_json(out / "edges.json", found)
+
+
+def _pictures(images: ImageSet, job: Job) -> Iterator[tuple[int, np.ndarray]]:
+    for row in range(len(images)):
+        job.check()
+        try:
+            yield row, read_image(images.path(row))
+        except DataError:
+            continue  # *predict* counts and lists it
+
+
+def _look_home(
+    pixels: np.ndarray, labels: DetectionTable, said: DetectionTable, row: int, place: np.ndarray, seen: list[_Class]
+) -> None:
+    """Add what a labelled picture shows."""
+    high, wide = pixels.shape[:2]
+    truth, boxes = labels.at(row), said.at(row)
+    overlap = iou(boxes.xyxy.astype(float), truth.xyxy.astype(float))
+    overlap[place[boxes.label][:, None] != truth.label[None, :]] = 0
+    for own, name in enumerate(place):
+        mine = truth.xyxy[truth.label == name].astype(float)
+        mine = mine[surrounded(mine, wide, high)]
+        ends = edge_ends(pixels, mine)
+        seen[own].labels.append(ends)
+        for share in _OTHER:
+            other = edge_ends(pixels, moved(mine, np.full_like(ends, share), wide, high)) * (1 + 2 * share)
+            seen[own].firm.append((ends - other) / share)
+    best = overlap.argmax(axis=1) if len(truth) else np.zeros(len(boxes), int)
+    for box, partner in enumerate(best):
+        if len(truth) and overlap[box, partner] >= _SAME and overlap[:, partner].argmax() == box:
+            own = seen[boxes.label[box]]
+            own.said.append(boxes.xyxy[box : box + 1].astype(float))
+            own.truth.append(truth.xyxy[partner : partner + 1].astype(float))
+            own.home.append(edge_ends(pixels, own.said[-1]))
+            own.size.append((wide, high))
+
+
+def _look_away(pixels: np.ndarray, said: DetectionTable, row: int, seen: list[_Class]) -> None:
+    """Add what a picture of the target shows."""
+    found = said.at(row)
+    boxes = found.xyxy.astype(float)
+    whole = surrounded(boxes, pixels.shape[1], pixels.shape[0])
+    for own, each in enumerate(seen):
+        each.away.append(edge_ends(pixels, boxes[whole & (found.label == own)]))
+
+
+def _judged(seen: _Class) -> dict[str, float] | None:
+    """Return what was measured of a class and how far its boxes follow edges; None where too few were seen."""
+    labels, away, home = (np.concatenate([np.zeros((0, 4)), *each]) for each in (seen.labels, seen.away, seen.home))
+    if min(len(labels), len(away), len(home)) < FEWEST:
+        return None
+    said, truth = np.concatenate(seen.said), np.concatenate(seen.truth)
+    usual = Habit(float(np.nanmedian(labels)), float(np.nanmedian(home)), 0.0)
+    firm = float(np.nanmedian(np.concatenate(seen.firm)))
+    fits = [_fit(said, truth, seen.size, Habit(usual.home, usual.away, pull).shift(home)) for pull in PULLS]
+    best = int(np.argmax(fits))
+    return {
+        "home": usual.home,
+        "away": float(np.nanmedian(away)),
+        "pull": PULLS[best],
+        "firm": firm,
+        "follows": firm >= STEADY,
+        "labels": len(labels),
+        "boxes": len(away),
+        "iou": _fit(said, truth, seen.size, np.zeros_like(home)),
+        "iou_moved": fits[best],
+    }
+
+
+def _fit(said: Floats, truth: Floats, size: Sequence[tuple[int, int]], shift: Floats) -> float:
+    """Return the mean overlap of boxes, moved so, with the labels they belong to."""
+    total = 0.0
+    for row, (wide, high) in enumerate(size):
+        box = clip(moved(said[row : row + 1], shift[row : row + 1], wide, high), wide, high)
+        total += float(iou(box, truth[row : row + 1])[0, 0])
+    return total / len(said)
+
+
+def _sentence(name: str, figures: dict[str, float] | None) -> str:
+    if figures is None:
+        return f"Too few boxes of '{name}' were found to compare with edges in the pictures; they stay as they are."
+    if not figures["follows"]:
+        return f"Edges in the pictures do not tell where boxes of '{name}' end; they stay as they are."
+    out = Habit(figures["home"], figures["away"], 0.0).shift(np.zeros(1))[0]
+    return (
+        f"Boxes of '{name}' are made {abs(2 * out):.1%} {'larger' if out > 0 else 'smaller'} each way, to end by the edges "
+        "as labels of the source do."
+    )
