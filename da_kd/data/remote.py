@@ -18,6 +18,7 @@ from da_kd.errors import DataError
 from da_kd.events import Job
 
 _THREADS = 16  # that copy; a store answers many slowly rather than one fast
+_PATIENCE = 10  # seconds that Google's store has to answer
 _CHUNK = 512  # files between two looks at the stop button
 
 
@@ -89,6 +90,8 @@ def _open(uri: str) -> tuple[Any, str]:
     """Return Arrow's file system of a URI, and the path in it."""
     from pyarrow import ArrowException, fs
 
+    if uri.partition("://")[0] in ("gs", "gcs") and "retry_limit_seconds" not in uri:  # else it tries for minutes
+        uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_PATIENCE}"
     try:
         system, path = fs.FileSystem.from_uri(uri)
     except (ArrowException, OSError, ValueError) as error:

@@ -27,6 +27,7 @@ from da_kd.stages.evaluate.metrics import Metrics, gap_recovered, score_tables
 from da_kd.stages.report import ReportFacts, write_report
 from da_kd.stages.teach import with_restyled
 from da_kd.store import Store, library_versions, write_json
+from da_kd.teachers.edges import usual_shifts
 from da_kd.training import read_result
 
 _REPORT_VERSION = 6
@@ -128,6 +129,7 @@ def _facts(
             *_sittings(done),
             *_labels_used(done),
             *_scales(recipe, done),
+            *_edges(recipe, done),
             *trained,
             *_simulated(recipe),
         ),
@@ -200,6 +202,21 @@ def _scales(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
             said.append(
                 f"Teacher '{teacher.name}' looks at the target at {tree['input_px']} px, trained at "
                 f"{tree['trained_px']} px: {why} (match_scale; no label was used)."
+            )
+    return said
+
+
+def _edges(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
+    """Return a sentence for every teacher whose boxes were moved to end by the edges as the source's labels do."""
+    said = []
+    for teacher in recipe.teachers:
+        path = done.get(f"edges:{teacher.name}", Path()) / "edges.json"
+        if teacher.match_edges and path.is_file():
+            shifts = [f"{name} {2 * shift:+.1%}" for name, shift in usual_shifts(path).items()]
+            what = f"to be so much wider and higher: {', '.join(shifts)}" if shifts else "nowhere, for want of evidence"
+            said.append(
+                f"Teacher '{teacher.name}': its boxes on the target were moved by the edges in the pictures, {what} "
+                "(match_edges; no label of the target was used)."
             )
     return said
 

@@ -1,10 +1,10 @@
 """Boxes that end where the labels of the source end, by the edges in the picture, around any teacher.
 
-People who label draw boxes close around what they see or leave some room, and a detector carries its source's habit, and
-its own error, to pictures where everything else has changed. Where the edges of an object lie in the picture is seen
+People who label draw boxes close around what they see or leave some room, and a detector carries its source's habit,
+and its own error, to pictures where everything else has changed. Where the edges of an object lie in the picture is seen
 without a label. So each side of a box is compared with the edge beside it: how far out the edge ends, in units of the
 box. What is usual at home, and how far the teacher departs from that on the target, is measured elsewhere
-(``training.object_edges``) and kept as a :class:`Habit` for every class; this module looks at pictures, and moves boxes.
+(``training.object_edges``) and kept as a :class:`Habit` for every class; this module looks at pictures and moves boxes.
 Must not know which framework answers, nor any label.
 """
 
@@ -56,7 +56,7 @@ class Habit:
     pull: float
 
     def shift(self, ends: Floats) -> Floats:
-        """Return how far outwards sides are to move, as an array of the shape of ``ends``; NaN means no edge is seen."""
+        """Return how far outwards sides are to move, in the shape of ``ends``, where NaN means that no edge is seen."""
         own = np.clip(np.nan_to_num(ends - self.away), -MOST, MOST)
         shift: Floats = np.clip(self.away - self.home, -_FAR, _FAR) + self.pull * own
         return shift
@@ -103,11 +103,14 @@ class _Edged:
 
 
 def read_habits(path: Path) -> dict[str, Habit]:
-    """Return the habits in a file of ``training.object_edges``, by the teacher's own class names; not of those that stay."""
+    """Return the habits in a file of ``training.object_edges`` that move boxes, by the teacher's class names."""
     tree = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        name: Habit(each["home"], each["away"], each["pull"]) for name, each in tree.items() if each["follows"]
-    }
+    return {name: Habit(each["home"], each["away"], each["pull"]) for name, each in tree.items() if each["follows"]}
+
+
+def usual_shifts(path: Path) -> dict[str, float]:
+    """Return how far outwards the sides of a class's boxes go, in widths and heights, by the same file."""
+    return {name: float(habit.shift(np.zeros(1) + habit.away)[0]) for name, habit in read_habits(path).items()}
 
 
 def follow(pixels: npt.NDArray[np.uint8], said: Detections, habits: Mapping[str, Habit]) -> Detections:

@@ -1,11 +1,11 @@
 """Edge matching: how boxes lie to the edges in the picture, at home and on the target, class by class.
 
-A detector that is asked about other pictures ends its boxes elsewhere than the labels it learned from do: a little wider,
-or cut short. Both show against the edges in the picture, with no label of the target. Whether edges say anything about
-a class's boxes is tried at home: an edge that is one is found in the same place when a label is made larger or smaller;
-where what is found moves along, the class's boxes stay as they are. How much single boxes follow their own edges is what
-makes them overlap the source's labels best. What is measured here is applied
-by ``teachers.edges``. Knows pictures, boxes and labels of the source; must not know how the detector was trained.
+A detector that is asked about other pictures ends its boxes elsewhere than the labels it learned from do: a little
+wider, or cut short. Both show against the edges in the picture, with no label of the target. Whether edges say anything
+about a class's boxes is tried at home: an edge that is one is found in the same place when a label is made larger or
+smaller; where what is found moves along, the class's boxes stay as they are. How much single boxes follow their own
+edges is what makes them overlap the source's labels best. What is measured here is applied by ``teachers.edges``. Knows
+pictures, boxes and labels of the source; must not know how the detector was trained.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Class:
 def match_edges(
     at_home: Teacher, adapted: Teacher, home: ImageSet, target: ImageSet, index: Index, device: str, out: Path, job: Job
 ) -> None:
-    """Write ``edges.json`` into ``out``: by the teacher's own class names, what ``teachers.edges`` needs and how it was chosen.
+    """Write ``edges.json`` into ``out``: by the teacher's own class names, what ``teachers.edges`` needs, and why.
 
     Args:
         at_home: the teacher as it was trained.
@@ -178,8 +178,7 @@ def _sentence(name: str, figures: dict[str, float] | None) -> str:
         return f"Too few boxes of '{name}' were found to compare with edges in the pictures; they stay as they are."
     if not figures["follows"]:
         return f"Edges in the pictures do not tell where boxes of '{name}' end; they stay as they are."
-    out = Habit(figures["home"], figures["away"], 0.0).shift(np.zeros(1))[0]
-    return (
-        f"Boxes of '{name}' are made {abs(2 * out):.1%} {'larger' if out > 0 else 'smaller'} each way, to end by the edges "
-        "as labels of the source do."
-    )
+    habit = Habit(figures["home"], figures["away"], 0.0)
+    change = 2 * float(habit.shift(np.array([habit.away]))[0])
+    how = "wider and higher" if change > 0 else "less wide and high"
+    return f"Boxes of '{name}' become {abs(change):.1%} {how}, to end by the edges as labels of the source do."

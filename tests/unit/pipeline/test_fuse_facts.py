@@ -6,7 +6,7 @@ import pytest
 
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs
-from da_kd.pipeline.reporting import _labels_used, _scales, _thresholds
+from da_kd.pipeline.reporting import _edges, _labels_used, _scales, _thresholds
 from da_kd.store import Store
 
 
@@ -56,3 +56,19 @@ def test_an_input_size_that_was_matched_is_told(recipe, tmp_path):
     (told,) = _scales(made, {"adapt:own": tmp_path})
     assert "too few objects" in told
     assert _scales(made, {}) == []
+
+
+def test_boxes_that_were_moved_are_told(recipe, tmp_path):
+    made = recipe("teachers.own.match_edges=true")
+    figures = {"home": -0.02, "away": -0.05, "pull": 0.25, "follows": True}
+    tree = {"WBC": figures, "RBC": {**figures, "follows": False}}
+    (tmp_path / "edges.json").write_text(json.dumps(tree))
+    (told,) = _edges(made, {"edges:own": tmp_path})
+    assert told == (
+        "Teacher 'own': its boxes on the target were moved by the edges in the pictures, to be so much wider and "
+        "higher: WBC -6.0% (match_edges; no label of the target was used)."
+    )
+    (tmp_path / "edges.json").write_text("{}")
+    (told,) = _edges(made, {"edges:own": tmp_path})
+    assert "nowhere, for want of evidence" in told
+    assert _edges(made, {}) == []

@@ -112,3 +112,28 @@ def test_a_scale_that_cannot_be_matched_is_refused_with_the_reason(recipe):
             "teach=null",
             "teachers=[{name: one, weights: x.pt, match_scale: true}]",
         )
+
+
+def test_edges_are_matched_in_a_step_of_its_own_that_no_target_label_decides(recipe, steps):
+    plain, new = steps(recipe()), steps(recipe("teachers.own.match_edges=true"))
+    told = parts(new, "edges:own")
+    assert "edges:own" not in plain
+    assert parts(new, "predict:own")["edges:own"] == new["edges:own"].output.fingerprint
+    assert parts(new, "evaluate:teacher:own")["edges:own"] == new["edges:own"].output.fingerprint
+    assert told["data.target"] == parts(plain, "predict:own")["data.target"]  # which knows no label
+    for same in ("teach:own", "predict:own:source"):  # at home a teacher is as it was trained
+        assert parts(new, same) == parts(plain, same)
+    views = parts(steps(recipe("teachers.own.match_edges=true", "teachers.own.views.flip=true")), "edges:own")
+    assert views["teachers.own.views.flip"] is True
+
+
+def test_edges_that_cannot_be_matched_are_refused_with_the_reason(recipe):
+    with pytest.raises(RecipeError, match=r"'match_edges' needs a model that can be asked; found 'coco_file'"):
+        recipe("teachers=[{name: one, kind: coco_file, weights: x.json, match_edges: true}]", "teach=null")
+    with pytest.raises(RecipeError, match=r"teachers\.one\.match_edges: compares with source images"):
+        recipe(
+            "data.source=null",
+            "data.source_val=null",
+            "teach=null",
+            "teachers=[{name: one, weights: x.pt, match_edges: true}]",
+        )
