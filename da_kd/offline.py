@@ -39,6 +39,9 @@ def settle_ray() -> None:
     nobody may use it, is not written into the user's home; and its processes are as urgent as this one.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")  # what goes wrong is told in our words,
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # and not amid the progress of a run
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     if "RAY_ADDRESS" not in os.environ:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -109,7 +109,7 @@ class Predict(Section):
         batch: images per forward pass.
         shard: images per file that is written; the most that a kill can lose.
         max_bad: the share of unreadable images above which the stage refuses to go on.
-        engine: ``local`` works on this machine; ``ray`` shares out the shards among the processes of a Ray cluster,
+        engine: ``local`` works on this machine; ``ray`` streams the shards through the processes of a Ray cluster,
             that of the variable RAY_ADDRESS or, without it, one that is started here. The same files come out.
         workers: for ``ray``: how many processes; the default is one a GPU of the cluster, without GPUs one a CPU.
     """

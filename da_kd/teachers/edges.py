@@ -1,7 +1,7 @@
 """Boxes that end where the labels of the source end, by the edges in the picture, around any teacher.
 
 People who label draw boxes close around what they see or leave some room, and a detector carries its source's habit,
-and its own error, to pictures where everything else has changed. Where the edges of an object lie in the picture is seen
+and its own error, to pictures where all else has changed. Where the edges of an object lie in the picture is seen
 without a label. So each side of a box is compared with the edge beside it: how far out the edge ends, in units of the
 box. What is usual at home, and how far the teacher departs from that on the target, is measured elsewhere
 (``training.object_edges``) and kept as a :class:`Habit` for every class; this module looks at pictures and moves boxes.

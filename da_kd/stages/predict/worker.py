@@ -30,12 +30,16 @@ class Told:
         answers: by place in the shard; an image that was answered before is not in it.
         warnings: sentences for a person.
         error: an error of ours instead of answers.
+        versions: of the libraries there.
+        tries: how often the shard was begun until then.
     """
 
     classes: Vocabulary = ()
     answers: Mapping[int, Answer] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     error: DaKdError | None = None
+    versions: Mapping[str, str] = field(default_factory=library_versions)
+    tries: int = 1
 
 
 class Worker:
@@ -53,10 +57,6 @@ class Worker:
         self._teacher, self._device, self._floor, self._batch, self._words = teacher, device, floor, batch, words
         self._stack = ExitStack()
         self._predictor: Predictor | None = None
-
-    def versions(self) -> dict[str, str]:
-        """Return the versions of the libraries here, as a sign of life."""
-        return library_versions()
 
     def answer(self, images: ImageSet, known: npt.NDArray[np.bool_]) -> Told:
         """Answer for the images of a shard, in the batches in which any engine asks.
