@@ -37,6 +37,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("teachers.*.architecture, student", recipe.Architecture),
     ("teach, and every schedule", recipe.Schedule),
     ("teach.mix, teachers.*.schedule.mix", recipe.TeachMix),
+    ("teachers.*.finetune", recipe.TeacherFinetune),
     ("predict", recipe.Predict),
     ("fuse", recipe.Fuse),
     ("fuse.thresholds", recipe.Thresholds),

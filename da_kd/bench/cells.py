@@ -94,16 +94,16 @@ class Cell:
             return {}
         parts, sets = step.output.parts, self.inputs.sets
         used = {place: len(sets[place[5:]]) for place in _OF_TARGET if place in parts}
-        if step.name == "finetuned" and self.recipe.finetune is not None:
-            labelled = nested_fraction(sets["target_labelled"], self.recipe.finetune.fraction)
-            used["data.target_labelled"] = len(labelled)
+        shares = {f"tune:{teacher.name}": teacher.finetune for teacher in self.recipe.teachers}
+        if (share := {**shares, "finetuned": self.recipe.finetune}.get(step.name)) is not None:
+            used["data.target_labelled"] = len(nested_fraction(sets["target_labelled"], share.fraction))
         if parts.get("review.mode") in _REVIEWED or parts.get("review.decisions") or "review.audit" in parts:
             used["review"] = len(sets["target"])
         return used
 
 
 def _taught(step: str) -> bool:
-    return step.startswith("teach:")
+    return step.startswith(("teach:", "tune:"))
 
 
 def plan_cells(

@@ -162,8 +162,12 @@ class GridFile:
         """
         grid, path = self.grid, self.path.resolve().parent / (row.recipe or self.grid.recipe)
         last = (grid.final, row.final) if final else (grid.develop, row.develop)
-        changes = [change for part in (grid.set, row.set, *last) for change in _set(part)] + list(self.changes)
+        parts = [grid.set, row.set, *last]
         source, tree = f"row '{row.name}' of {self.path} ({path.name})", read_tree(path)
+        if row.teachers is not None:  # of those that the grid gives the recipe, where it gives it others
+            tree["teachers"] = next((p["teachers"] for p in reversed(parts) if "teachers" in p), tree.get("teachers"))
+            parts = [{key: value for key, value in part.items() if key != "teachers"} for part in parts]
+        changes = [change for part in parts for change in _set(part)] + list(self.changes)
         if row.teachers is not None:
             absent = _leave_only(tree, row.teachers, source)
             changes = [change for change in changes if not change.startswith(absent)]

@@ -7,10 +7,11 @@ from da_kd.pipeline.plan import PlannedStep, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
 from da_kd.pipeline.run import resume, run
 from da_kd.pipeline.runs import Run, RunState, list_runs
-from da_kd.pipeline.steps import STAGES, build_steps, first, review_input
+from da_kd.pipeline.steps import STAGES, TRAINED, build_steps, first, review_input
 
 __all__ = [
     "STAGES",
+    "TRAINED",
     "Exported",
     "Inputs",
     "PlannedStep",

@@ -17,6 +17,7 @@ from da_kd.events import Job
 from da_kd.pipeline.exports import MODELS
 from da_kd.pipeline.inputs import load_inputs
 from da_kd.pipeline.runs import Run
+from da_kd.pipeline.steps import TRAINED
 from da_kd.recipe import Recipe
 from da_kd.stages import review
 from da_kd.stages.evaluate import FLOOR, translate
@@ -95,7 +96,7 @@ def _model(place: Run, recipe: Recipe, name: str, kind: str) -> tuple[Model, Map
         return adapter("ultralytics")(folder / "weights.pt", {}), {}
     for teacher in recipe.teachers:
         if teacher.name == name:
-            trained = place.made(f"adapt:{name}") or place.made(f"teach:{name}")
+            trained = next((folder for step in TRAINED if (folder := place.made(f"{step}:{name}"))), None)
             path = trained / "weights.pt" if trained else Path(teacher.weights or "")
             return adapter(teacher.kind)(path, teacher.options), teacher.classes
     if Path(name).is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from da_kd.data import ImageSet
+from da_kd.data import ImageSet, nested_fraction
 from da_kd.recipe import Recipe, Schedule, Teacher
 
 
@@ -28,6 +28,13 @@ def labels_of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[st
             f"{who} learned from the labels of {len(sets['target_labelled'])} images of data.target_labelled beside "
             "the source; these are labels of the target domain, and every student has used them."
         )
+    for teacher in recipe.teachers:
+        if teacher.finetune is not None and "target_labelled" in sets:
+            count = len(nested_fraction(sets["target_labelled"], teacher.finetune.fraction))
+            told.append(
+                f"Teacher '{teacher.name}' went on with the labels of {count} images of data.target_labelled; these "
+                "are labels of the target domain, and every student has used them."
+            )
     for place, schedule in _schedules(recipe).items():
         name = schedule.validate_on if schedule is not None else None
         if name is not None and name in sets:
@@ -66,4 +73,5 @@ def _sees_target(teacher: Teacher, recipe: Recipe) -> bool:
 
 def _schedules(recipe: Recipe) -> dict[str, Schedule | None]:
     own = {f"teachers.{teacher.name}": teacher.schedule for teacher in recipe.teachers}
-    return {"teach": recipe.teach, **own, "distill": recipe.distill, "finetune": recipe.finetune}
+    tuned = {f"teachers.{teacher.name}.finetune": teacher.finetune for teacher in recipe.teachers}
+    return {"teach": recipe.teach, **own, **tuned, "distill": recipe.distill, "finetune": recipe.finetune}

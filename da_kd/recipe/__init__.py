@@ -16,6 +16,7 @@ from da_kd.recipe.training import (
     Schedule,
     Student,
     Teach,
+    TeacherFinetune,
     TeachMix,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "Teach",
     "TeachMix",
     "Teacher",
+    "TeacherFinetune",
     "Thresholds",
     "Views",
     "dump_recipe",

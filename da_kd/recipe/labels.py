@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from da_kd.recipe.training import Architecture, Teach
+from da_kd.recipe.training import Architecture, Teach, TeacherFinetune
 from da_kd.recipe.values import ClassName, ClassTarget, Name, Score, Section
 
 
@@ -44,6 +44,8 @@ class Teacher(Section):
         architecture: what to train where there are no weights.
         schedule: how to train it; the default is the section ``teach``.
         learns: the recipe's classes that it is trained on; the default is those that the source has labels for.
+        finetune: after that it goes on with labelled target images, as a student can (kind ``ultralytics``). It needs
+            no ``adapt``, ``match_scale`` or ``match_edges`` then: the labels say what these guess.
         seed: of its training; the default is the recipe's. Runs of several seeds can share one teacher so.
         classes: the teacher's class names mapped to the recipe's; null drops a class. Names that are equal need no
             entry, and other classes go nowhere. A list (``vehicle: [car, truck]``) is for a class that may be any of
@@ -68,6 +70,7 @@ class Teacher(Section):
     architecture: Architecture | None = None
     schedule: Teach | None = None
     learns: Annotated[tuple[ClassName, ...], Field(min_length=1)] | None = None
+    finetune: TeacherFinetune | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     classes: dict[str, ClassTarget] = Field(default_factory=dict)
     adapt: Literal["none", "batch_norm"] = "none"
@@ -91,6 +94,8 @@ class Teacher(Section):
             )
         if self.match_scale and self.kind != "ultralytics":
             raise ValueError(f"teacher '{self.name}': 'match_scale' needs kind 'ultralytics'; found '{self.kind}'")
+        if self.finetune is not None:
+            self._check_finetune()
         if self.match_edges and self.kind == "coco_file":
             raise ValueError(f"teacher '{self.name}': 'match_edges' needs a model that can be asked; found 'coco_file'")
         if self.match_scale and "imgsz" in self.options:
@@ -99,6 +104,19 @@ class Teacher(Section):
                 "'match_scale'"
             )
         return self
+
+    def _check_finetune(self) -> None:
+        if self.architecture is None or self.kind != "ultralytics":
+            raise ValueError(
+                f"teacher '{self.name}': 'finetune' needs kind 'ultralytics' and an 'architecture', which may be a "
+                "'.pt' file to start from"
+            )
+        fitted = {"adapt": self.adapt != "none", "match_scale": self.match_scale, "match_edges": self.match_edges}
+        if beside := [key for key, given in fitted.items() if given]:
+            raise ValueError(
+                f"teacher '{self.name}': beside 'finetune' leave {' and '.join(repr(key) for key in beside)} out; "
+                "labels of the target say what they guess"
+            )
 
 
 class Predict(Section):

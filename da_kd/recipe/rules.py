@@ -212,7 +212,10 @@ def _fuse_problems(recipe: Recipe) -> list[str]:
 
 def _schedule_problems(recipe: Recipe) -> list[str]:
     """Return which schedules are to be validated on images that are not there, or leave a device without an image."""
-    own = {f"teachers.{teacher.name}.schedule": teacher.schedule for teacher in recipe.teachers}
+    own: dict[str, Schedule | None] = {}
+    for teacher in recipe.teachers:
+        own[f"teachers.{teacher.name}.schedule"] = teacher.schedule
+        own[f"teachers.{teacher.name}.finetune"] = teacher.finetune
     oracle = recipe.evaluate.oracle_schedule if recipe.evaluate is not None else None
     schedules: dict[str, Schedule | None] = {
         "teach": recipe.teach,
@@ -244,6 +247,11 @@ def _mix_problems(recipe: Recipe) -> list[str]:
             )
         if schedule.target_labelled and kind != "ultralytics":
             problems.append(f"{place}.mix: needs teachers of kind 'ultralytics'; '{kind}' learns from the source alone")
+    problems += [
+        f"teachers.{teacher.name}.finetune: needs 'data.target_labelled'; add it, or leave 'finetune' out"
+        for teacher in recipe.teachers
+        if teacher.finetune is not None and recipe.data.target_labelled is None
+    ]
     wanted = [("distill", name) for name in ("source", "target_labelled") if distill and getattr(distill.mix, name)]
     wanted += [("finetune", "source")] if finetune and finetune.mix.source else []
     for place, name in wanted:

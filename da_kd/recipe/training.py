@@ -115,6 +115,17 @@ class Teach(Schedule):
         return 0.0 if self.mix is None else self.mix.target_labelled
 
 
+class TeacherFinetune(Schedule):
+    """A teacher that has learned from the source goes on with labelled target images.
+
+    Attributes:
+        fraction: the share of ``data.target_labelled`` to use, nested over fractions, the same for every seed; the
+            same share for teacher and student is the same images.
+    """
+
+    fraction: Fraction = 1.0
+
+
 class Student(Architecture):
     """The compact model that is trained for the target."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from da_kd.pipeline.inputs import Inputs
-from da_kd.pipeline.steps.builder import Builder, Step
+from da_kd.pipeline.steps.builder import TRAINED, Builder, Step
 from da_kd.pipeline.steps.labels import (
     add_adapt,
     add_edges,
@@ -12,6 +12,7 @@ from da_kd.pipeline.steps.labels import (
     add_review,
     add_samples,
     add_teach,
+    add_tune,
     review_input,
 )
 from da_kd.pipeline.steps.lineage import for_rows, lineage
@@ -31,6 +32,7 @@ from da_kd.store import Store
 
 __all__ = [
     "STAGES",
+    "TRAINED",
     "Step",
     "absent_rows",
     "build_steps",
@@ -58,6 +60,8 @@ def build_steps(recipe: Recipe, inputs: Inputs, store: Store) -> dict[str, Step]
     for teacher in recipe.teachers:
         if teacher.weights is None:
             add_teach(builder, teacher)
+        if teacher.finetune is not None:
+            add_tune(builder, teacher, teacher.finetune)
         if teacher.adapt == "batch_norm" or teacher.match_scale:
             add_adapt(builder, teacher)
         if teacher.match_edges:

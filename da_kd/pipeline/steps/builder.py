@@ -28,6 +28,7 @@ from da_kd.teachers.edges import EdgedTeacher
 from da_kd.teachers.views import ViewedTeacher
 from da_kd.training import Setting
 
+TRAINED = ("adapt", "tune", "teach")  # the steps that may have made a teacher's weights, the last of them first
 Work = Callable[[Path, Job], None]
 
 
@@ -99,7 +100,7 @@ class Builder:
         Raises:
             WeightsError: given weights are missing.
         """
-        step = f"teach:{teacher.name}"
+        step = f"teach:{teacher.name}" if teacher.finetune is None else f"tune:{teacher.name}"
         if teacher.weights is None:
             return self.made(step, "weights.pt"), {step: self.print_of(step)}
         path, place = Path(teacher.weights), f"teachers.{teacher.name}.weights"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from da_kd.data import fingerprint as hash_images
-from da_kd.data import only_classes, spread
+from da_kd.data import nested_fraction, only_classes, spread
 from da_kd.detections import Vocabulary, read_table
 from da_kd.errors import RecipeError
 from da_kd.events import Job
@@ -27,7 +27,7 @@ from da_kd.pipeline.steps.keys import (
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
 from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round, first
-from da_kd.recipe import Recipe, Simulate, Teacher
+from da_kd.recipe import Recipe, Simulate, Teacher, TeacherFinetune
 from da_kd.stages import fuse, predict, review, teach
 from da_kd.stages.review.journal import digest
 from da_kd.store import Store
@@ -71,6 +71,34 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
     units, version = training_units(architecture, schedule, images, more), ground_truth_version(images)
     steps = training_steps(schedule, images, more)
     builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version, training_steps=steps)
+
+
+def add_tune(builder: Builder, teacher: Teacher, config: TeacherFinetune) -> None:
+    """Add a trained teacher going on with labelled target images."""
+    if teacher.architecture is None:
+        raise RecipeError([f"teachers.{teacher.name}: 'finetune' needs 'architecture'"])
+    architecture, name, begin = teacher.architecture, f"tune:{teacher.name}", f"teach:{teacher.name}"
+    learned = learns(teacher, builder.inputs.get("source"))
+    labelled = nested_fraction(builder.inputs.get("target_labelled"), config.fraction)
+    if learned != labelled.vocabulary:
+        labelled = only_classes(labelled, learned)
+    seed = builder.recipe.seed if teacher.seed is None else teacher.seed
+    parts = {
+        **keys_of(config, f"teachers.{teacher.name}.finetune"),
+        begin: builder.print_of(begin),
+        "data.target_labelled": hash_images(labelled),
+        "seed": seed,
+        **scorer_parts(builder, config, learned),
+    }
+    score = scorer_of(builder, config, learned)
+
+    def work(out: Path, job: Job) -> None:
+        start, setting = builder.made(begin, "weights.pt"), replace(builder.setting(), seed=seed)
+        teach.go_on(teacher.name, architecture, config, labelled, start, setting, out, job, score)
+
+    units, version = training_units(architecture, config, labelled), ground_truth_version(labelled)
+    steps = training_steps(config, labelled)
+    builder.add(name, "teach", parts, units, work, version=version, training_steps=steps)
 
 
 def add_adapt(builder: Builder, teacher: Teacher) -> None:

@@ -1,10 +1,11 @@
 """The engine of many machines: Ray Data streams the shards through a cluster's processes, and this one writes them.
 
-A row of the dataset is a shard: the unit of work, of retry and of what lies on the disk, so that neither operators nor a
-lost process can cut or join what must come out as of one machine. Ray Data feeds every worker two shards at a time, the
-one it works on and the next, and holds back where answers are not taken away. A worker that is lost, be it its process
-or its whole machine, costs the shards it had; Ray starts another in its place as soon as there is room. A register on
-this machine counts how often a shard was begun: one that takes its worker with it again and again is no accident.
+A row of the dataset is a shard: the unit of work, of retry and of what lies on the disk, so that neither operators nor
+a lost process can cut or join what must come out as of one machine. Ray Data feeds every worker two shards at a time,
+the one it works on and the next, and holds back where answers are not taken away. A worker that is lost, be it its
+process or its whole machine, costs the shards it had; Ray starts another in its place as soon as there is room. A
+register on this machine counts how often a shard was begun: one that takes its worker with it again and again is no
+accident.
 
 Every machine of the cluster must see the images and the weights under the same paths, and have the same da_kd. Must not
 know how an image is answered (``worker``) nor what a shard's file looks like (``shards``).

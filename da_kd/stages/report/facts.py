@@ -10,6 +10,7 @@ from typing import Any
 from da_kd.detections import DetectionTable
 
 TEACHER = "teacher:"
+TUNED = "tune:"
 EARLIER = "student@"  # the students of rounds before the last
 _NAMES = {"source_only": "Source-only", "student": "Student", "finetuned": "Fine-tuned", "oracle": "Oracle"}
 START = "warm_start"  # only where it is not source_only, so that no other run has to say that it is missing
@@ -128,6 +129,8 @@ def name_of(row: str) -> str:
     """Return what a row is called on the page."""
     if row.startswith(TEACHER):
         return f"Teacher {row.removeprefix(TEACHER)}"
+    if row.startswith(TUNED):
+        return f"Teacher {row.removeprefix(TUNED)}, on labels of the target"
     if row.startswith(EARLIER):
         return f"Student, round {row.removeprefix(EARLIER)}"
     return "Student's start" if row == START else _NAMES.get(row, row)

@@ -22,7 +22,7 @@ from da_kd.data.images import IMAGE_SUFFIXES, probe
 from da_kd.data.video import VIDEO_SUFFIXES, open_video
 from da_kd.detections import Detections
 from da_kd.errors import DaKdError, DataError, InputError
-from da_kd.pipeline import Run, list_runs
+from da_kd.pipeline import TRAINED, Run, list_runs
 from da_kd.stages.report.facts import name_of
 from da_kd.ui.queries.runs import outputs
 from da_kd.ui.queries.sets import recipe_of
@@ -62,7 +62,7 @@ def _models_of(run: Run) -> dict[str, Model]:
         if row in done and (done[row] / "weights.pt").is_file():
             found[f"{run.name} / {name_of(row)}"] = Model("ultralytics", done[row] / "weights.pt", {})
     for teacher in recipe.teachers:
-        made = done.get(f"adapt:{teacher.name}") or done.get(f"teach:{teacher.name}")
+        made = next((done[f"{step}:{teacher.name}"] for step in TRAINED if f"{step}:{teacher.name}" in done), None)
         weights = made / "weights.pt" if made else Path(teacher.weights) if teacher.weights else None
         if weights is not None and weights.is_file() and teacher.kind != "coco_file":
             called = f"{run.name} / {name_of(f'teacher:{teacher.name}')}"

@@ -117,6 +117,10 @@ def test_a_row_may_have_some_of_the_teachers(grid, tmp_path):
     assert [teacher.weight for teacher in file.recipe(row(file, "both"), 0, final=False).teachers] == [2.0, 3.0]
     alone = file.recipe(row(file, "alone"), 0, final=False).teachers
     assert [(teacher.name, teacher.weight) for teacher in alone] == [("small", 3.0)]
+    given = grid(
+        [{"name": "given", "model": "student", "teachers": ["tiny"]}], set={"teachers": [{**second, "name": "tiny"}]}
+    )
+    assert [teacher.name for teacher in given.recipe(row(given, "given"), 0, final=False).teachers] == ["tiny"]
     file = grid([{**one, "name": "alone", "teachers": ["tiny"]}])
     with pytest.raises(RecipeError, match=r"names of the recipe's teachers \['big', 'small'\]; found \['tiny'\]"):
         file.recipe(file.grid.rows[0], 0, final=False)

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from da_kd.data import nested_fraction
 from da_kd.errors import DataError, RecipeError, WeightsError
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs
+from da_kd.pipeline.used import labels_of_row, labels_of_trainings
 from da_kd.store import Store
 
 
@@ -137,3 +139,34 @@ def test_edges_that_cannot_be_matched_are_refused_with_the_reason(recipe):
             "teach=null",
             "teachers=[{name: one, weights: x.pt, match_edges: true}]",
         )
+
+
+TUNED = "teachers.own.finetune={steps: 4, fraction: 0.5}"
+
+
+def test_a_teacher_that_goes_on_with_labels_is_another_and_its_labels_are_told(recipe, steps, tmp_path):
+    plain, new = steps(recipe()), steps(recipe(TUNED))
+    assert parts(new, "teach:own") == parts(plain, "teach:own")
+    told = parts(new, "tune:own")
+    assert told["teach:own"] == new["teach:own"].output.fingerprint
+    assert told["teachers.own.finetune.steps"] == 4
+    for asked in ("predict:own", "predict:own:source", "evaluate:teacher:own"):
+        assert parts(new, asked)["tune:own"] == new["tune:own"].output.fingerprint
+    made = recipe(TUNED)
+    inputs = load_inputs(made, Store(tmp_path / "runs"), Job())
+    count = len(nested_fraction(inputs.get("target_labelled"), 0.5))
+    (sentence,) = labels_of_trainings(made, inputs.sets)
+    assert f"Teacher 'own' went on with the labels of {count} images of data.target_labelled" in sentence
+    assert labels_of_row("teacher:own", 3, made, inputs.sets) == sentence
+    assert labels_of_row("student", 3, made, inputs.sets) == sentence
+
+
+def test_a_teacher_that_cannot_go_on_is_refused_with_the_reason(recipe):
+    with pytest.raises(RecipeError, match=r"leave 'adapt' and 'match_edges' out"):
+        recipe(TUNED, "teachers.own.adapt=batch_norm", "teachers.own.match_edges=true")
+    with pytest.raises(RecipeError, match=r"'finetune' needs kind 'ultralytics' and an 'architecture'"):
+        recipe("teachers=[{name: one, weights: x.pt, finetune: {steps: 4}}]", "teach=null")
+    with pytest.raises(RecipeError, match=r"teachers\.own\.finetune: needs 'data.target_labelled'"):
+        recipe(TUNED, "data.target_labelled=null")
+    with pytest.raises(RecipeError, match=r"teachers\.own\.finetune\.validate_on: needs 'data.target_dev'"):
+        recipe("teachers.own.finetune={steps: 4, validate_on: target_dev}")
