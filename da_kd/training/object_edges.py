@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from da_kd.boxes import Floats, clip, iou
+from da_kd.boxes import Floats, IntArray, clip, iou
 from da_kd.data import ImageSet, read_image, spread
 from da_kd.detections import DetectionTable, Vocabulary
 from da_kd.errors import DataError
@@ -36,29 +38,40 @@ _SAME = 0.5  # IoU from which a box is of a labelled object
 _BATCH = 8
 
 Index = Callable[[Vocabulary], Sequence[int]]
+Pixels = npt.NDArray[np.uint8]
+
+
+class _Match(NamedTuple):
+    """A box of the teacher at home, and the label it fits.
+
+    Attributes:
+        said: (4,) the box, in pixels.
+        truth: (4,) the label.
+        ends: (4,) where the edges at the box's sides end.
+        size: width and height of the image, in pixels.
+    """
+
+    said: Floats
+    truth: Floats
+    ends: Floats
+    size: tuple[int, int]
 
 
 @dataclass
 class _Class:
-    """What is seen of one class.
+    """What is seen of one class, picture by picture.
 
     Attributes:
         labels: (N, 4) where the edges at the source's labels end.
         firm: (N, 4) by how much they stay when a label is made larger or smaller: 1 entirely, 0 not at all.
-        away: likewise, at the teacher's boxes on the target.
-        home: likewise, at its boxes at home that a label fits.
-        said: these boxes.
-        truth: and these labels.
-        size: (N, 2) width and height of their images.
+        away: (N, 4) where they end at the teacher's boxes on the target.
+        matched: its boxes at home.
     """
 
     labels: list[Floats] = field(default_factory=list)
     firm: list[Floats] = field(default_factory=list)
     away: list[Floats] = field(default_factory=list)
-    home: list[Floats] = field(default_factory=list)
-    said: list[Floats] = field(default_factory=list)
-    truth: list[Floats] = field(default_factory=list)
-    size: list[tuple[int, int]] = field(default_factory=list)
+    matched: list[_Match] = field(default_factory=list)
 
 
 def match_edges(
@@ -85,7 +98,7 @@ def match_edges(
     with adapted.open(device, SURE, _BATCH) as predictor:
         said_away = predict_images(predictor, target, "", _BATCH, job, "edges on the target")
     names = said_away.vocabulary
-    place = np.array(index(names))
+    place = np.array(index(names), np.int64)
     seen = [_Class() for _ in names]
     for row, pixels in _pictures(home, job):
         _look_home(pixels, home.table, said_home, row, place, seen)
@@ -97,7 +110,7 @@ def match_edges(
     write_json(out / "edges.json", found)
 
 
-def _pictures(images: ImageSet, job: Job) -> Iterator[tuple[int, np.ndarray]]:
+def _pictures(images: ImageSet, job: Job) -> Iterator[tuple[int, Pixels]]:
     for row in range(len(images)):
         job.check()
         try:
@@ -107,50 +120,53 @@ def _pictures(images: ImageSet, job: Job) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _look_home(
-    pixels: np.ndarray, labels: DetectionTable, said: DetectionTable, row: int, place: np.ndarray, seen: list[_Class]
+    pixels: Pixels, labels: DetectionTable, said: DetectionTable, row: int, place: IntArray, seen: list[_Class]
 ) -> None:
     """Add what a labelled picture shows."""
     high, wide = pixels.shape[:2]
     truth, boxes = labels.at(row), said.at(row)
-    overlap = iou(boxes.xyxy.astype(float), truth.xyxy.astype(float))
-    overlap[place[boxes.label][:, None] != truth.label[None, :]] = 0
+    known, found = truth.xyxy.astype(np.float64), boxes.xyxy.astype(np.float64)
+    whole = surrounded(known, wide, high)
+    ends = edge_ends(pixels, known[whole])
+    others = (
+        edge_ends(pixels, moved(known[whole], np.full_like(ends, by), wide, high)) * (1 + 2 * by) for by in _OTHER
+    )
+    firm = [(ends - other) / by for other, by in zip(others, _OTHER, strict=True)]
     for own, name in enumerate(place):
-        mine = truth.xyxy[truth.label == name].astype(float)
-        mine = mine[surrounded(mine, wide, high)]
-        ends = edge_ends(pixels, mine)
-        seen[own].labels.append(ends)
-        for share in _OTHER:
-            other = edge_ends(pixels, moved(mine, np.full_like(ends, share), wide, high)) * (1 + 2 * share)
-            seen[own].firm.append((ends - other) / share)
-    best = overlap.argmax(axis=1) if len(truth) else np.zeros(len(boxes), int)
-    for box, partner in enumerate(best):
-        if len(truth) and overlap[box, partner] >= _SAME and overlap[:, partner].argmax() == box:
-            own = seen[boxes.label[box]]
-            own.said.append(boxes.xyxy[box : box + 1].astype(float))
-            own.truth.append(truth.xyxy[partner : partner + 1].astype(float))
-            own.home.append(edge_ends(pixels, own.said[-1]))
-            own.size.append((wide, high))
+        mine = truth.label[whole] == name
+        seen[own].labels.append(ends[mine])
+        seen[own].firm += [each[mine] for each in firm]
+    overlap = iou(found, known) * (place[boxes.label][:, None] == truth.label[None, :])
+    pairs = [
+        (box, partner)
+        for box, partner in enumerate(overlap.argmax(axis=1) if len(truth) else ())
+        if overlap[box, partner] >= _SAME and overlap[:, partner].argmax() == box
+    ]
+    ends = edge_ends(pixels, found[[box for box, _ in pairs]])
+    for (box, partner), end in zip(pairs, ends, strict=True):
+        seen[boxes.label[box]].matched.append(_Match(found[box], known[partner], end, (wide, high)))
 
 
-def _look_away(pixels: np.ndarray, said: DetectionTable, row: int, seen: list[_Class]) -> None:
+def _look_away(pixels: Pixels, said: DetectionTable, row: int, seen: list[_Class]) -> None:
     """Add what a picture of the target shows."""
     found = said.at(row)
-    boxes = found.xyxy.astype(float)
+    boxes = found.xyxy.astype(np.float64)
     whole = surrounded(boxes, pixels.shape[1], pixels.shape[0])
+    ends = edge_ends(pixels, boxes[whole])
     for own, each in enumerate(seen):
-        each.away.append(edge_ends(pixels, boxes[whole & (found.label == own)]))
+        each.away.append(ends[found.label[whole] == own])
 
 
 def _judged(seen: _Class) -> dict[str, float] | None:
     """Return what was measured of a class and how far its boxes follow edges; None where too few were seen."""
-    labels, away, home = (np.concatenate([np.zeros((0, 4)), *each]) for each in (seen.labels, seen.away, seen.home))
-    if min(len(labels), len(away), len(home)) < FEWEST:
+    labels, away = (np.concatenate([np.zeros((0, 4)), *each]) for each in (seen.labels, seen.away))
+    if min(len(labels), len(away), len(seen.matched)) < FEWEST:
         return None
-    said, truth = np.concatenate(seen.said), np.concatenate(seen.truth)
+    home = np.stack([match.ends for match in seen.matched])
     usual = Habit(float(np.nanmedian(labels)), float(np.nanmedian(home)), 0.0)
-    firm = float(np.nanmedian(np.concatenate(seen.firm)))
-    fits = [_fit(said, truth, seen.size, Habit(usual.home, usual.away, pull).shift(home)) for pull in PULLS]
+    fits = [_fit(seen.matched, Habit(usual.home, usual.away, pull).shift(home)) for pull in PULLS]
     best = int(np.argmax(fits))
+    firm = float(np.nanmedian(np.concatenate(seen.firm)))
     return {
         "home": usual.home,
         "away": float(np.nanmedian(away)),
@@ -159,18 +175,18 @@ def _judged(seen: _Class) -> dict[str, float] | None:
         "follows": firm >= STEADY,
         "labels": len(labels),
         "boxes": len(away),
-        "iou": _fit(said, truth, seen.size, np.zeros_like(home)),
+        "iou": _fit(seen.matched, np.zeros_like(home)),
         "iou_moved": fits[best],
     }
 
 
-def _fit(said: Floats, truth: Floats, size: Sequence[tuple[int, int]], shift: Floats) -> float:
+def _fit(matched: Sequence[_Match], shift: Floats) -> float:
     """Return the mean overlap of boxes, moved so, with the labels they belong to."""
     total = 0.0
-    for row, (wide, high) in enumerate(size):
-        box = clip(moved(said[row : row + 1], shift[row : row + 1], wide, high), wide, high)
-        total += float(iou(box, truth[row : row + 1])[0, 0])
-    return total / len(said)
+    for match, by in zip(matched, shift, strict=True):
+        box = clip(moved(match.said[None], by[None], *match.size), *match.size)
+        total += float(iou(box, match.truth[None])[0, 0])
+    return total / len(matched)
 
 
 def _sentence(name: str, figures: dict[str, float] | None) -> str:
