@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from da_kd.errors import InputError, RecipeError
 from da_kd.hashing import hash_json
 from da_kd.recipe import Recipe, parse_recipe
-from da_kd.recipe.load import explain, read_tree
+from da_kd.recipe.load import changed, explain, read_tree
 from da_kd.recipe.values import Name, Section
 
 Changes = dict[str, Any]  # by dotted key, as ``--set`` takes them
@@ -162,16 +162,12 @@ class GridFile:
         """
         grid, path = self.grid, self.path.resolve().parent / (row.recipe or self.grid.recipe)
         last = (grid.final, row.final) if final else (grid.develop, row.develop)
-        parts = [grid.set, row.set, *last]
-        source, tree = f"row '{row.name}' of {self.path} ({path.name})", read_tree(path)
-        if row.teachers is not None:  # of those that the grid gives the recipe, where it gives it others
-            tree["teachers"] = next((p["teachers"] for p in reversed(parts) if "teachers" in p), tree.get("teachers"))
-            parts = [{key: value for key, value in part.items() if key != "teachers"} for part in parts]
-        changes = [change for part in parts for change in _set(part)] + list(self.changes)
+        changes = [change for part in (grid.set, row.set, *last) for change in _set(part)] + list(self.changes)
+        source = f"row '{row.name}' of {self.path} ({path.name})"
+        tree = changed(read_tree(path), changes, source)
         if row.teachers is not None:
-            absent = _leave_only(tree, row.teachers, source)
-            changes = [change for change in changes if not change.startswith(absent)]
-        return parse_recipe(tree, [*changes, f"seed={seed}"], folder=path.parent, source=source)
+            _leave_only(tree, row.teachers, source)
+        return parse_recipe(tree, [f"seed={seed}"], folder=path.parent, source=source)
 
     def choices(self) -> str:
         """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie."""
@@ -216,8 +212,8 @@ def load_grid(path: Path, changes: Sequence[str] = ()) -> GridFile:
     return GridFile(grid, path, changes)
 
 
-def _leave_only(tree: dict[str, Any], names: Sequence[str], source: str) -> tuple[str, ...]:
-    """Take all teachers but these out of a recipe; return how changes of the others begin.
+def _leave_only(tree: dict[str, Any], names: Sequence[str], source: str) -> None:
+    """Take all teachers but these out of a recipe.
 
     Raises:
         RecipeError: the recipe has no teacher of that name.
@@ -227,7 +223,6 @@ def _leave_only(tree: dict[str, Any], names: Sequence[str], source: str) -> tupl
     if unknown := [name for name in names if name not in there]:
         raise RecipeError([f"teachers: expected names of the recipe's teachers {there}; found {unknown}"], source)
     tree["teachers"] = [item for item, name in zip(known, there, strict=True) if name in names]
-    return tuple(f"teachers.{name}." for name in there if name not in names)
 
 
 def _set(changes: Mapping[str, Any]) -> list[str]:

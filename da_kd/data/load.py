@@ -155,7 +155,7 @@ def _place(name: str, root: Path, copies: Path, job: Job) -> Path:
     """Return where a set lies; one of an object store is copied first."""
     if not is_remote(name):
         return _under(root, name)
-    if name.lower().endswith(LIST_SUFFIX):
+    if name.partition("?")[0].lower().endswith(LIST_SUFFIX):
         return copies / "lists" / copy_files([name], copies / "lists", job)[0]
     return copy_folder(name, copies, job)
 

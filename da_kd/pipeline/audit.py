@@ -17,7 +17,7 @@ from da_kd.events import Job
 from da_kd.pipeline.exports import MODELS
 from da_kd.pipeline.inputs import load_inputs
 from da_kd.pipeline.runs import Run
-from da_kd.pipeline.steps import TRAINED
+from da_kd.pipeline.steps import TRAINED, dressed
 from da_kd.recipe import Recipe
 from da_kd.stages import review
 from da_kd.stages.evaluate import FLOOR, translate
@@ -98,7 +98,8 @@ def _model(place: Run, recipe: Recipe, name: str, kind: str) -> tuple[Model, Map
         if teacher.name == name:
             trained = next((folder for step in TRAINED if (folder := place.made(f"{step}:{name}"))), None)
             path = trained / "weights.pt" if trained else Path(teacher.weights or "")
-            return adapter(teacher.kind)(path, teacher.options), teacher.classes
+            edges = place.made(f"edges:{name}")
+            return dressed(adapter(teacher.kind)(path, teacher.options), teacher, edges), teacher.classes
     if Path(name).is_file():
         return adapter(kind)(Path(name), {}), {}
     known = [row for row in MODELS if place.made(row) is not None] + [teacher.name for teacher in recipe.teachers]

@@ -16,7 +16,7 @@ from da_kd.hashing import hash_file, hash_json
 from da_kd.pipeline.inputs import Inputs, load_inputs
 from da_kd.pipeline.runs import Run
 from da_kd.pipeline.used import labels_of_row
-from da_kd.recipe import Recipe, dump_recipe
+from da_kd.recipe import Recipe, Teacher, dump_recipe
 from da_kd.store import Store, library_versions, write_json
 from da_kd.teachers.device import resolve_device
 from da_kd.training import read_result
@@ -123,7 +123,7 @@ def _card(place: Run, recipe: Recipe, inputs: Inputs, row: str, files: Mapping[s
         imgsz=recipe.student.imgsz,
         architecture=recipe.student.model,
         data=data,
-        teachers=[_teacher(teacher.name, teacher.kind, teacher.weights) for teacher in recipe.teachers],
+        teachers=[_teacher(teacher) for teacher in recipe.teachers],
         labels_used=labels_of_row(row, trained.images, recipe, inputs.sets),
         recipe_hash=hash_json(dump_recipe(recipe)),
         metrics=metrics,
@@ -133,8 +133,10 @@ def _card(place: Run, recipe: Recipe, inputs: Inputs, row: str, files: Mapping[s
     )
 
 
-def _teacher(name: str, kind: str, weights: str | None) -> str:
-    return f"{name} ({kind}), {'given as ' + Path(weights).name if weights else 'trained on the source'}"
+def _teacher(teacher: Teacher) -> str:
+    made = f"given as {Path(teacher.weights).name}" if teacher.weights else "trained on the source"
+    then = ", then on labelled images of the target" if teacher.finetune is not None else ""
+    return f"{teacher.name} ({teacher.kind}), {made}{then}"
 
 
 def _figures(folder: Path) -> dict[str, float | None]:

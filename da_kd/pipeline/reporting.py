@@ -210,12 +210,12 @@ def _edges(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
     """Return a sentence for every teacher whose boxes were moved to end by the edges as the source's labels do."""
     said = []
     for teacher in recipe.teachers:
-        path = done.get(f"edges:{teacher.name}", Path()) / "edges.json"
-        if teacher.match_edges and path.is_file():
+        folder = done.get(f"edges:{teacher.name}")
+        if folder is not None and (path := folder / "edges.json").is_file():
             shifts = [f"{name} {2 * shift:+.1%}" for name, shift in usual_shifts(path).items()]
-            what = f"to be so much wider and higher: {', '.join(shifts)}" if shifts else "nowhere, for want of evidence"
+            what = f"width and height changed by: {', '.join(shifts)}" if shifts else "none, for want of evidence"
             said.append(
-                f"Teacher '{teacher.name}': its boxes on the target were moved by the edges in the pictures, {what} "
+                f"Teacher '{teacher.name}': its boxes on the target were moved by the edges in the pictures; {what} "
                 "(match_edges; no label of the target was used)."
             )
     return said

@@ -54,7 +54,11 @@ def labels_of_row(row: str, images: int, recipe: Recipe, sets: Mapping[str, Imag
         sets: the image sets, by their key under ``data``.
     """
     if row in ("finetuned", "oracle"):
-        return f"trained on those of {images} images"
+        own = f"trained on those of {images} images"
+        before = row == "finetuned" and recipe.finetune is not None and recipe.finetune.init == "student"
+        told = labels_of_trainings(recipe, sets) if before else []
+        used = [sentence for sentence in told if "labels of the target domain" in sentence]
+        return ". ".join([own, " ".join(used)]) if used else own
     told = labels_of_trainings(recipe, sets) if row.startswith(("student", "source_only", "teacher:")) else []
     if row.startswith("teacher:"):
         name = repr(row.removeprefix("teacher:"))

@@ -109,6 +109,19 @@ def parse_recipe(
     return recipe
 
 
+def changed(tree: Mapping[str, Any], changes: Sequence[str], source: str = "the recipe") -> dict[str, Any]:
+    """Return a tree of plain values with changes as ``--set`` takes them; nothing else of it is checked.
+
+    Raises:
+        RecipeError: with every change that cannot be made.
+    """
+    problems: list[str] = []
+    merged = _with_changes(tree, changes, problems)
+    if problems:
+        raise RecipeError(problems, source)
+    return merged
+
+
 def _anchored(recipe: Recipe, folder: Path) -> Recipe:
     """Return the recipe with every path that counts from ``folder`` made absolute."""
 

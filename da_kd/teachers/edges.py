@@ -35,6 +35,8 @@ _USUAL, _SPREAD = -0.06, 0.12  # an edge counts the less, the farther it lies fr
 _ENDED = 0.3  # an edge ends where its strength has fallen to so much of its peak
 _TEXTURE = 96  # pixels; larger boxes are looked at in a smaller picture, where hairs and noise are gone
 _FEW = 4  # pixels; no edge is seen in boxes that are smaller
+_AT_ONCE = 2048  # boxes looked at in one go
+_MOST_SIDE = 32000  # pixels; OpenCV looks into no larger picture
 
 _OUT = (np.arange(_STEPS) + 0.5) * (2 * REACH / _STEPS) - REACH
 _WEIGHT = np.exp(-0.5 * ((_OUT - _USUAL) / _SPREAD) ** 2)
@@ -167,7 +169,7 @@ def edge_ends(pixels: npt.NDArray[np.uint8], xyxy: Floats) -> Floats:
 
     Returns:
         (N, 4), left, top, right, bottom: outwards from the side, in widths or heights of the box, at most 0.3 either
-        way; NaN where the box is smaller than 4 pixels.
+        way; NaN where the box is smaller than 4 pixels, or the picture too large to look into.
     """
     extent = xyxy[:, 2:] - xyxy[:, :2]
     ends = np.full((len(xyxy), 4), np.nan)
@@ -179,10 +181,13 @@ def edge_ends(pixels: npt.NDArray[np.uint8], xyxy: Floats) -> Floats:
     for step in range(int(level[seen].max(initial=0)) + 1):
         if step:
             picture = cv2.pyrDown(picture)
-        mine = seen & (level == step)
-        if mine.any():
-            ratio = np.array([picture.shape[1] / pixels.shape[1], picture.shape[0] / pixels.shape[0]])
-            ends[mine] = _ended(_strengths(picture, xyxy[mine] * np.tile(ratio, 2)))
+        if max(picture.shape) > _MOST_SIDE:
+            continue
+        ratio = np.array([picture.shape[1] / pixels.shape[1], picture.shape[0] / pixels.shape[0]])
+        mine = np.flatnonzero(seen & (level == step))
+        for some in np.split(mine, range(_AT_ONCE, len(mine), _AT_ONCE)):
+            if len(some):
+                ends[some] = _ended(_strengths(picture, xyxy[some] * np.tile(ratio, 2)))
     return ends
 
 
@@ -211,9 +216,8 @@ def _strengths(picture: npt.NDArray[np.uint8], xyxy: Floats) -> Floats:
 
 def _ended(strength: Floats) -> Floats:
     """Return (N, 4) where the strongest edge near each side ends."""
-    third = _STEPS // 4
-    quiet = np.minimum(strength[..., -third:].min(axis=-1), strength[..., third:].min(axis=-1))
-    strength = strength - quiet[..., None]
+    quiet = strength[..., _STEPS // 4 :].min(axis=-1, keepdims=True)  # deep inside, another edge may begin
+    strength = strength - quiet
     peak = (strength * _WEIGHT).argmax(axis=-1)[..., None]
     level = _ENDED * np.take_along_axis(strength, peak, axis=-1)
     after = (np.arange(_STEPS) > peak) & (strength < level)

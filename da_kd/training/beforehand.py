@@ -78,7 +78,10 @@ def _architectures(recipe: Recipe, student: bool) -> dict[str, tuple[str, Archit
 def _schedules(recipe: Recipe, student: bool) -> dict[str, Schedule]:
     """Return how it is trained, by place."""
     # The arguments of a torchvision training are checked with the recipe; they are not ultralytics'.
-    teachers = {f"teachers.{t.name}.schedule": t.schedule for t in recipe.teachers if t.kind != "torchvision"}
+    teachers: dict[str, Schedule | None] = {
+        f"teachers.{t.name}.schedule": t.schedule for t in recipe.teachers if t.kind != "torchvision"
+    }
+    teachers |= {f"teachers.{t.name}.finetune": t.finetune for t in recipe.teachers}
     users = {t.kind for t in recipe.teachers if t.architecture is not None and t.schedule is None}
     found: dict[str, Schedule | None] = {"teach": None if users == {"torchvision"} else recipe.teach, **teachers}
     if student:

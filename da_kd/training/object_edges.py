@@ -159,25 +159,32 @@ def _look_away(pixels: Pixels, said: DetectionTable, row: int, seen: list[_Class
 
 def _judged(seen: _Class) -> dict[str, float] | None:
     """Return what was measured of a class and how far its boxes follow edges; None where too few were seen."""
-    labels, away = (np.concatenate([np.zeros((0, 4)), *each]) for each in (seen.labels, seen.away))
-    if min(len(labels), len(away), len(seen.matched)) < FEWEST:
+    labels, firms, away = (_seen(each) for each in (seen.labels, seen.firm, seen.away))
+    matched = [match for match in seen.matched if np.isfinite(match.ends).all()]
+    if min(len(labels), len(firms), len(away), len(matched)) < FEWEST:
         return None
-    home = np.stack([match.ends for match in seen.matched])
-    usual = Habit(float(np.nanmedian(labels)), float(np.nanmedian(home)), 0.0)
-    fits = [_fit(seen.matched, Habit(usual.home, usual.away, pull).shift(home)) for pull in PULLS]
-    best = int(np.argmax(fits))
-    firm = float(np.nanmedian(np.concatenate(seen.firm)))
+    home = np.stack([match.ends for match in matched])
+    usual = Habit(float(np.median(labels)), float(np.median(home)), 0.0)
+    fits = [_fit(matched, Habit(usual.home, usual.away, pull).shift(home)) for pull in PULLS]
+    best, firm = int(np.argmax(fits)), float(np.median(firms))
     return {
         "home": usual.home,
-        "away": float(np.nanmedian(away)),
+        "at_home": usual.away,
+        "away": float(np.median(away)),
         "pull": PULLS[best],
         "firm": firm,
         "follows": firm >= STEADY,
         "labels": len(labels),
         "boxes": len(away),
-        "iou": _fit(seen.matched, np.zeros_like(home)),
+        "iou": _fit(matched, np.zeros_like(home)),
         "iou_moved": fits[best],
     }
+
+
+def _seen(parts: Sequence[Floats]) -> Floats:
+    """Return (N, 4) what was seen of all pictures, without boxes that are too small to see anything."""
+    found: Floats = np.concatenate([np.zeros((0, 4)), *parts])
+    return found[np.isfinite(found).all(axis=1)]
 
 
 def _fit(matched: Sequence[_Match], shift: Floats) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from da_kd.pipeline.inputs import Inputs
-from da_kd.pipeline.steps.builder import TRAINED, Builder, Step
+from da_kd.pipeline.steps.builder import TRAINED, Builder, Step, dressed
 from da_kd.pipeline.steps.labels import (
     add_adapt,
     add_edges,
@@ -36,6 +36,7 @@ __all__ = [
     "Step",
     "absent_rows",
     "build_steps",
+    "dressed",
     "first",
     "for_rows",
     "is_point",

@@ -137,13 +137,19 @@ class Builder:
             if not os.path.isfile(str(value))  # noqa: PTH113 - unlike pathlib's, it takes a text too long for a path
         }
         decided |= {f"{prefix}.kind": teacher.kind, **flat(options, f"{prefix}.options")}
-        if (views := teacher.views) is not None:
-            model = ViewedTeacher(model, views.flip, views.scales, views.merge)
-            decided |= keys_of(views, f"{prefix}.views")
-        if (step := f"edges:{teacher.name}") in self.steps and not at_home:
-            model = EdgedTeacher(model, self.made(step, "edges.json"))
-            decided |= {step: self.print_of(step)}
-        return model, decided
+        if teacher.views is not None:
+            decided |= keys_of(teacher.views, f"{prefix}.views")
+        edges = f"edges:{teacher.name}"
+        if edges not in self.steps or at_home:
+            return dressed(model, teacher), decided
+        return dressed(model, teacher, self.made(edges)), {**decided, edges: self.print_of(edges)}
+
+
+def dressed(model: Model, teacher: Teacher, edges: Path | None = None) -> Model:
+    """Return a teacher's model that looks at its views, and ends its boxes by a step's measured edges."""
+    if (views := teacher.views) is not None:
+        model = ViewedTeacher(model, views.flip, views.scales, views.merge)
+    return model if edges is None else EdgedTeacher(model, edges / "edges.json")
 
 
 def without_labels(images: ImageSet) -> str:

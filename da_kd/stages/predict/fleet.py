@@ -1,11 +1,11 @@
 """The engine of many machines: Ray Data streams the shards through a cluster's processes, and this one writes them.
 
-A row of the dataset is a shard: the unit of work, of retry and of what lies on the disk, so that neither operators nor
-a lost process can cut or join what must come out as of one machine. Ray Data feeds every worker two shards at a time,
-the one it works on and the next, and holds back where answers are not taken away. A worker that is lost, be it its
-process or its whole machine, costs the shards it had; Ray starts another in its place as soon as there is room. A
-register on this machine counts how often a shard was begun: one that takes its worker with it again and again is no
-accident.
+A row of the dataset is a shard: the unit of work, of retry and of what lies on the disk, so that the files come out as
+those of one machine, whatever Ray Data's operators cut or join and whichever process is lost. Ray Data feeds every
+worker two shards at a time, the one it works on and the next, and holds back where answers are not taken away. A worker
+that is lost, be it its process or its whole machine, costs the shards it had; Ray starts another in its place as soon
+as there is room. A register on this machine counts how often a shard was begun: one that takes its worker with it again
+and again is no accident.
 
 Every machine of the cluster must see the images and the weights under the same paths, and have the same da_kd. Must not
 know how an image is answered (``worker``) nor what a shard's file looks like (``shards``).
@@ -149,7 +149,8 @@ def _stream(
     from ray import data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    data.DataContext.get_current().enable_progress_bars = False
+    context = data.DataContext.get_current()
+    context.enable_progress_bars, context.raise_original_map_exception = False, True
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     register = ray.remote(_Register).options(num_cpus=0, scheduling_strategy=here).remote()
     rows = [{"shard": shard, "asked": pickle.dumps(each)} for shard, each in enumerate(asked)]
@@ -175,7 +176,7 @@ def _stream(
 
 
 def _aside(rows: Iterator[Any], job: Job) -> Generator[Any]:
-    """Yield what another thread takes from an iterator, which cannot be waited for and stopped at once.
+    """Yield what another thread takes from an iterator, since a blocked iterator cannot be interrupted.
 
     Raises:
         Cancelled: a person asked to stop.
@@ -220,7 +221,7 @@ def _aside(rows: Iterator[Any], job: Job) -> Generator[Any]:
 
 
 class _Listener:
-    """Passes on what workers have to say to a person, each thing once."""
+    """Passes on what workers have to say to a person: warnings once each, lost workers for every shard."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -234,11 +235,12 @@ class _Listener:
         """
         if told.tries > _TRIES:
             raise DaKdError(
-                f"Expected workers that live; found {_TRIES} lost over one shard. Ray's log of that machine says more; "
-                "where the memory was too little, take fewer 'predict.workers' or a smaller 'predict.batch'."
+                f"Expected workers that live; found {_TRIES} lost over one shard. Where the memory was too little, "
+                "take fewer 'predict.workers' or a smaller 'predict.batch'; with RAY_BACKEND_LOG_LEVEL=info in the "
+                "environment Ray's own logs say more."
             )
         if told.tries > 1:
-            self._job.warn("A worker was lost; the shard it worked on was done again.")
+            self._job.warn("A worker was lost, and a shard that it had begun was done again.")
         for text in (*told.warnings, *_apart(told.versions)):
             if text not in self._said:  # each worker finds it out for itself, and for each shard
                 self._said.add(text)

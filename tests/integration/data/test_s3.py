@@ -105,6 +105,12 @@ def test_the_address_may_stand_in_the_uri(folder, server, store, load, monkeypat
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     there = load(f"s3://{BUCKET}/set?endpoint_override={server[0]}&scheme=http&region=us-east-1")
     assert there.table.sha == load(str(folder)).table.sha
+    address = f"endpoint_override={server[0]}&scheme=http&region=us-east-1"
+    names = [f"s3://{BUCKET}/set/images/03.png?{address}"]
+    pq.write_table(pa.table({"path": names}), folder / "one.parquet")
+    store.upload_file(str(folder / "one.parquet"), BUCKET, "set/one.parquet")
+    (only,) = load(f"s3://{BUCKET}/set/one.parquet?{address}", labels=False).table.sha
+    assert only == load(str(folder)).table.sha[3]
 
 
 @pytest.mark.parametrize("engine", [{"engine": "local"}, {"engine": "ray", "workers": 2}])

@@ -38,4 +38,4 @@ def test_a_killed_node_costs_its_unfinished_shards_though_nothing_takes_its_plac
     assert files[0] == files[1]
     lost = [event.text for event in told if isinstance(event, Note) and "lost" in event.text]
     assert len(left) == 1
-    assert len(lost) <= 1  # none where its worker had not begun yet
+    assert len(lost) <= 2  # a worker has two shards; none where its worker had not begun yet

@@ -35,6 +35,10 @@ def test_a_right_recipe_has_no_problem(tmp_path: Path) -> None:
         ("distill.args={moasic: 1}", "distill.args: 'moasic' is not a valid"),
         ("finetune.args={mosaic: high}", "finetune.args: 'mosaic=high' is of invalid type"),
         ("teach.args={degrees: far}", "teach.args: 'degrees=far' is of invalid type"),
+        (
+            "teachers.big.finetune={steps: 4, args: {moasic: 1}}",
+            "teachers.big.finetune.args: 'moasic' is not a valid",
+        ),
         ("student.model=gone.pt", "student: Expected weights at"),
         ("student.model=own.yaml", "student: expected a model YAML; "),
         ("teachers.big.architecture.model=yolo99.yaml", "teachers.big.architecture: expected a model YAML"),

@@ -65,10 +65,10 @@ def test_boxes_that_were_moved_are_told(recipe, tmp_path):
     (tmp_path / "edges.json").write_text(json.dumps(tree))
     (told,) = _edges(made, {"edges:own": tmp_path})
     assert told == (
-        "Teacher 'own': its boxes on the target were moved by the edges in the pictures, to be so much wider and "
-        "higher: WBC -6.0% (match_edges; no label of the target was used)."
+        "Teacher 'own': its boxes on the target were moved by the edges in the pictures; width and height changed by: "
+        "WBC -6.0% (match_edges; no label of the target was used)."
     )
     (tmp_path / "edges.json").write_text("{}")
     (told,) = _edges(made, {"edges:own": tmp_path})
-    assert "nowhere, for want of evidence" in told
+    assert "none, for want of evidence" in told
     assert _edges(made, {}) == []

@@ -8,8 +8,11 @@ from da_kd.data import nested_fraction
 from da_kd.errors import DataError, RecipeError, WeightsError
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs
+from da_kd.pipeline.steps.builder import Builder
 from da_kd.pipeline.used import labels_of_row, labels_of_trainings
 from da_kd.store import Store
+from da_kd.teachers.edges import EdgedTeacher
+from da_kd.teachers.views import ViewedTeacher
 
 
 def parts(steps, name):
@@ -116,7 +119,7 @@ def test_a_scale_that_cannot_be_matched_is_refused_with_the_reason(recipe):
         )
 
 
-def test_edges_are_matched_in_a_step_of_its_own_that_no_target_label_decides(recipe, steps):
+def test_edges_are_matched_in_a_step_of_its_own_that_no_target_label_decides(recipe, steps, tmp_path):
     plain, new = steps(recipe()), steps(recipe("teachers.own.match_edges=true"))
     told = parts(new, "edges:own")
     assert "edges:own" not in plain
@@ -125,7 +128,15 @@ def test_edges_are_matched_in_a_step_of_its_own_that_no_target_label_decides(rec
     assert told["data.target"] == parts(plain, "predict:own")["data.target"]  # which knows no label
     for same in ("teach:own", "predict:own:source"):  # at home a teacher is as it was trained
         assert parts(new, same) == parts(plain, same)
-    views = parts(steps(recipe("teachers.own.match_edges=true", "teachers.own.views.flip=true")), "edges:own")
+    looks = recipe("teachers.own.match_edges=true", "teachers.own.views.flip=true")
+    store = Store(tmp_path / "runs")
+    builder = Builder(looks, load_inputs(looks, store, Job()), store)
+    builder.steps |= steps(looks)
+    (own,) = [teacher for teacher in looks.teachers if teacher.name == "own"]
+    away, home = builder.teacher(own)[0], builder.teacher(own, at_home=True)[0]
+    assert isinstance(away, EdgedTeacher) and isinstance(away.inner, ViewedTeacher)
+    assert isinstance(home, ViewedTeacher)
+    views = parts(steps(looks), "edges:own")
     assert views["teachers.own.views.flip"] is True
 
 

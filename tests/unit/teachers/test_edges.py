@@ -1,5 +1,6 @@
 """Boxes that follow the edges in a picture: discs, whose edges lie where they were drawn, and boxes that do not fit."""
 
+import dataclasses
 import json
 from contextlib import contextmanager
 
@@ -180,3 +181,22 @@ def test_a_class_whose_labels_have_nothing_to_do_with_edges_is_left_alone(labora
     told = json.loads((tmp_path / "edges.json").read_text())
     assert told["ghost"]["firm"] < 0.6 and told["ghost"]["labels"] == 16
     assert any("do not tell where boxes of 'ghost' end" in getattr(event, "text", "") for event in heard)
+
+
+def test_objects_too_small_to_see_edges_at_are_left_alone(laboratory, tmp_path):
+    home, at_home = laboratory("home")
+    specks = {key: (ghosts[:, [0, 1, 0, 1]] + [0, 0, 3, 3], ghosts) for key, (_, ghosts) in at_home.items()}
+    table = dataclasses.replace(home.table, xyxy=np.clip(home.table.xyxy[:, [0, 1, 0, 1]] + [0, 0, 3, 3], 0, 320))
+    few = dataclasses.replace(home, table=table)
+    index = lambda words: [{"thing": CELL}.get(word, -1) for word in words]  # noqa: E731
+    match_edges(Sayer(specks, 0.0), Sayer(specks, 0.0), few, few, index, "cpu", tmp_path, Job())
+    assert json.loads((tmp_path / "edges.json").read_text()) == {}
+
+
+def test_thousands_of_boxes_in_one_picture_are_as_one_by_one():
+    chance = np.random.default_rng(0)
+    corner = chance.uniform(10, 250, (9000, 2))
+    boxes = np.concatenate([corner, corner + chance.uniform(8, 50, (9000, 2))], axis=1)
+    pixels = picture([[40, 50, 100, 120]])
+    many = edge_ends(pixels, boxes)
+    np.testing.assert_array_equal(many[::1000], np.concatenate([edge_ends(pixels, box[None]) for box in boxes[::1000]]))
