@@ -192,8 +192,8 @@ def _scales(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
     """Return a sentence for every teacher whose input size was matched to the target."""
     said = []
     for teacher in recipe.teachers:
-        path = done.get(f"adapt:{teacher.name}", Path()) / "scale.json"
-        if teacher.match_scale and path.is_file():
+        folder = done.get(f"adapt:{teacher.name}")
+        if teacher.match_scale and folder is not None and (path := folder / "scale.json").is_file():
             tree = json.loads(path.read_text(encoding="utf-8"))
             if tree["ratio"] is None:
                 why = "too few objects were found to tell their size"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from da_kd.data import ImageSet, nested_fraction
 from da_kd.recipe import Recipe, Schedule, Teacher
@@ -56,17 +56,20 @@ def labels_of_row(row: str, images: int, recipe: Recipe, sets: Mapping[str, Imag
     if row in ("finetuned", "oracle"):
         own = f"trained on those of {images} images"
         before = row == "finetuned" and recipe.finetune is not None and recipe.finetune.init == "student"
-        told = labels_of_trainings(recipe, sets) if before else []
-        used = [sentence for sentence in told if "labels of the target domain" in sentence]
-        return ". ".join([own, " ".join(used)]) if used else own
+        used = _of_target(labels_of_trainings(recipe, sets)) if before else ""
+        return f"{own}. {used}" if used else own
     told = labels_of_trainings(recipe, sets) if row.startswith(("student", "source_only", "teacher:")) else []
     if row.startswith("teacher:"):
         name = repr(row.removeprefix("teacher:"))
         told = [sentence for sentence in told if sentence.startswith("Teacher") and name in sentence]
     if row == "source_only":  # it has the schedule of *distill*, and nothing else of it
         told = [sentence for sentence in told if sentence.startswith("Epochs of 'distill'")]
-    used = [sentence for sentence in told if "labels of the target domain" in sentence]
-    return " ".join(used) or "none to train on; what people decided in review counts as pseudo labels"
+    return _of_target(told) or "none to train on; what people decided in review counts as pseudo labels"
+
+
+def _of_target(told: Sequence[str]) -> str:
+    """Return the sentences that are about labels of the target."""
+    return " ".join(sentence for sentence in told if "labels of the target domain" in sentence)
 
 
 def _sees_target(teacher: Teacher, recipe: Recipe) -> bool:
