@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -29,9 +30,9 @@ demo: $(VENV)/.installed  ## adapt a detector to a rendered laboratory and print
 app: $(VENV)/.installed  ## open the browser app on 127.0.0.1:7860
 	$(BIN)/python app.py
 
-test: $(VENV)/.installed-dev  ## run the whole test suite
+test: $(VENV)/.installed-dev  ## run the whole test suite, JOBS=2 files side by side
 	tools/browser.sh
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/ruff check .

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 import tempfile
 from pathlib import Path
+
+_READ_ON_IMPORT = {"ULTRALYTICS_SAFE_LOAD": "SAFE_LOAD", "YOLO_AUTOINSTALL": "AUTOINSTALL"}
 
 
 def settle_ultralytics() -> None:
     """Set what ultralytics reads from the environment, then silence its log; a value the user set stays.
 
     Checkpoints are read with the library's own allow-list of classes (``ULTRALYTICS_SAFE_LOAD``), since a pickle can
-    run code when it is loaded.
+    run code when it is loaded. That holds as well where the library was imported before, by whoever calls us.
     """
     settings = Path(tempfile.gettempdir()) / f"da_kd-ultralytics-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     defaults = {
@@ -26,9 +29,13 @@ def settle_ultralytics() -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
-    from ultralytics.utils import LOGGER
+    from ultralytics.utils import LOGGER, env_bool
 
     LOGGER.setLevel(logging.ERROR)
+    for variable, constant in _READ_ON_IMPORT.items():
+        for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "ultralytics"]:
+            if constant in vars(module):  # modules take it over from one another by value
+                setattr(module, constant, env_bool(variable))
 
 
 def settle_ray() -> None:

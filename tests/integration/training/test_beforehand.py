@@ -69,9 +69,16 @@ class _Harm:
         return Path.touch, (self.place,)
 
 
-def test_a_checkpoint_that_runs_code_is_refused_unread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("imported", ["by us", "before"])
+def test_a_checkpoint_that_runs_code_is_refused_unread(
+    imported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
+    if imported == "before":  # when nothing asked for the allow-list yet
+        from ultralytics.nn import tasks
+
+        monkeypatch.setattr(tasks, "SAFE_LOAD", False)
     trace, path = tmp_path / "trace", tmp_path / "harm.pt"
     torch.save({"model": _Harm(trace)}, path)
     with pytest.raises(WeightsError, match="was not opened, since a pickle can run code"):
