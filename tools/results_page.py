@@ -21,7 +21,10 @@ from da_kd.bench.files import read_tree_of
 from da_kd.bench.page import key_of, page
 from da_kd.errors import DaKdError
 
-_ORDER = ("labels_optional", "small_student", "unlabelled", "two_teachers", "same_classes", "few_labels", "corruptions", "parts")
+_ORDER = (
+    *("labels_optional", "small_student", "unlabelled", "two_teachers", "same_classes", "few_labels", "label_curve"),
+    *("corruptions", "parts"),
+)
 
 
 def main() -> int:
