@@ -128,7 +128,7 @@ def _found_classes(*places: str | None) -> tuple[str, ...]:
 
 def _place(name: str | None, folder: Path) -> str | None:
     """Return a path that was given from here as the recipe, which counts from its own folder, has to hold it."""
-    if name is None or folder == Path.cwd().resolve() or Path(name).expanduser().is_absolute():
+    if name is None or "://" in name or folder == Path.cwd().resolve() or Path(name).expanduser().is_absolute():
         return name
     return os.path.relpath(Path(name).absolute(), folder)
 

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from da_kd.events import Job
+from da_kd.files import whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,15 +23,19 @@ def save_pictures(table: DetectionTable, images: ImageSet, folder: Path, job: Jo
 
     readable = [index for index in range(len(table)) if not table.reason[index]]
     for index in job.track(readable, "pictures", unit="images"):
-        name = PurePosixPath(table.key[index])
-        path = folder / name.with_name(
-            f"{name.name}.jpg" if name.suffix.lower() not in (".jpg", ".jpeg") else name.name
-        )
+        path = picture_path(folder, table.key[index])
         path.parent.mkdir(parents=True, exist_ok=True)
         from PIL import Image
 
         picture = Image.fromarray(read_image(images.path(index)))
-        draw_boxes(picture, table.at(index)).save(path, quality=90)
+        with whole(path) as temporary:  # a link of that name is replaced, not written through
+            draw_boxes(picture, table.at(index)).save(temporary, "JPEG", quality=90)
+
+
+def picture_path(folder: Path, key: str) -> Path:
+    """Return where the picture of an image goes."""
+    name = PurePosixPath(key)
+    return folder / name.with_name(f"{name.name}.jpg" if name.suffix.lower() not in (".jpg", ".jpeg") else name.name)
 
 
 def draw_boxes(picture: Image.Image, boxes: Detections) -> Image.Image:

@@ -5,18 +5,24 @@ Knows teachers and data; must not know recipes beyond the section ``Images``, no
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from da_kd.errors import DataError, InputError
 from da_kd.events import Job
 
+if TYPE_CHECKING:
+    from da_kd.data import ImageSet
+    from da_kd.detections import DetectionTable
+
 _BATCH = 16
 _LISTED = 10  # unreadable images that are named
-_OURS = {"data.yaml", "images", "labels"}  # what a YOLO data set that was written earlier holds
+_MARK = ".da_kd"  # an empty file in every YOLO data set that is written here; others are not replaced
+_OURS = {_MARK, "data.yaml", "images", "labels"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,14 @@ def predict_into_files(request: Request, job: Job) -> list[str]:
     Raises:
         DaKdError: the model or the images cannot be used, or something is in the way of the output.
     """
-    from da_kd.data import write_coco, write_yolo
+    from da_kd.data import write_coco
     from da_kd.teachers import adapter
     from da_kd.teachers.batches import predict_images
     from da_kd.teachers.device import resolve_device
 
     _check(request)
     images = _images(request, job)
+    _keep_clear(request, images)
     model = adapter(request.kind)(request.weights, request.options)
     with model.open(resolve_device(request.device), request.floor, _BATCH) as predictor:
         table = predict_images(predictor, images, request.weights.stem, _BATCH, job, "predict")
@@ -70,9 +77,7 @@ def predict_into_files(request: Request, job: Job) -> list[str]:
     if request.format == "coco":
         write_coco(table, request.out)
     else:
-        if request.out.exists():  # an earlier one of ours, or empty; see _check
-            shutil.rmtree(request.out)
-        write_yolo(table, images.root, request.out)
+        _write_yolo(table, images.root, request.out.resolve())
     if request.pictures is not None:
         from da_kd.cli.pictures import save_pictures
 
@@ -93,9 +98,12 @@ def _check(request: Request) -> None:
         if out.exists() and not request.force:
             raise InputError(f"{out} is there already. Name another place with --out, or overwrite it with --force.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        ours = out.is_dir() and {path.name for path in out.iterdir()} <= _OURS
+        ours = out.is_dir() and {_MARK} <= {path.name for path in out.iterdir()} <= _OURS
         if not ours:
-            raise InputError(f"--out: {out} holds something else than a YOLO data set. Name a new folder with --out.")
+            raise InputError(
+                f"--out: expected a new folder, or a YOLO data set that da-kd wrote; {out} holds something else. "
+                f"Name another."
+            )
         if not request.force:
             raise InputError(f"{out} is there already. Name another place with --out, or overwrite it with --force.")
 
@@ -117,6 +125,46 @@ def _images(request: Request, job: Job) -> Any:
         job=job.named("images"),
         name="IMAGES",
     )
+
+
+def _keep_clear(request: Request, images: ImageSet) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        InputError: an image lies in the output's place, or a picture would take an image's.
+    """
+    from da_kd.cli.pictures import picture_path
+
+    out, read = request.out.resolve(), (request.images.expanduser(), *images.paths)
+    # what is read may be a link: it counts, and so does the file behind it
+    places = dict.fromkeys(place for path in read for place in (path.parent.resolve() / path.name, path.resolve()))
+    inside = next((place for place in places if place.is_relative_to(out)), None)
+    if inside is not None:
+        raise InputError(f"--out: expected a place apart from the images; found {inside} there. Name another.")
+    if request.pictures is not None:
+        pictures = (picture_path(request.pictures, key).resolve() for key in images.table.key)
+        over = next((place for place in pictures if place in places), None)
+        if over is not None:
+            raise InputError(
+                f"--save-images: expected a folder apart from the images; a picture would overwrite {over}. "
+                f"Name another."
+            )
+
+
+def _write_yolo(table: DetectionTable, root: Path, out: Path) -> None:
+    """Write the whole data set under another name, then put it in the place of what ``_check`` found there."""
+    from da_kd.data import write_yolo
+
+    new, old = (out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("new", "old"))
+    try:
+        write_yolo(table, root, new)
+        (new / _MARK).touch()
+        if out.exists():
+            out.replace(old)
+        new.replace(out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _said(request: Request, images: Any, table: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ import typer
 
 from da_kd.cli.options import RunName
 from da_kd.cli.words import run_folder
-from da_kd.errors import Cancelled, InputError
+from da_kd.errors import Cancelled, DaKdError, InputError, SetupError
 
 if TYPE_CHECKING:
     from da_kd.events import Job
@@ -70,6 +71,11 @@ def review(
             launch_app(given, place.workspace, port, job, address, allow_remote=allow_remote)
         except Cancelled:
             say("The App is closed.")
+        except SetupError:
+            if taken:  # what was clicked before the App ended by itself is not lost
+                with contextlib.suppress(DaKdError):
+                    take_back(given, place.workspace, Job(PlainLines().take, stage="review"))
+            raise
     if taken:
         take_back(given, place.workspace, Job(PlainLines().take, stage="review"))
         say(f"Go on with what you decided: da-kd resume {run}")

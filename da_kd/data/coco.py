@@ -88,7 +88,7 @@ def image_entries(content: Any, path: Path) -> list[Mapping[str, Any]]:
 
 
 def category_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
-    """Return class names by category id, in the order of the ids.
+    """Return class names by category id, in the order of the ids, without those of :func:`_headings`.
 
     Raises:
         DataError: there are none, or an id or name stands there twice.
@@ -105,9 +105,20 @@ def category_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
         else:
             names[number] = name
     problems.raise_any()
-    ordered = {number: names[number] for number in sorted(names)}
+    headings = _headings(entries, content.get("annotations"))
+    ordered = {number: names[number] for number in sorted(names) if number not in headings}
     distinct(list(ordered.values()), str(path))
     return ordered
+
+
+def _headings(categories: Sequence[Mapping[str, Any]], annotations: Any) -> list[int]:
+    """Return the ids of categories that others stand under and no box has: Roboflow's project, before its classes."""
+    above = [entry.get("supercategory") for entry in categories if entry.get("supercategory") != "none"]
+    found = [entry["id"] for entry in categories if entry["name"] in above and entry.get("supercategory") == "none"]
+    if not found or not isinstance(annotations, list):
+        return found
+    used = [entry.get("category_id") for entry in annotations if isinstance(entry, dict)]
+    return [number for number in found if number not in used]
 
 
 def _guess_folder(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:

@@ -123,7 +123,8 @@ def write_yolo(table: DetectionTable, root: Path, folder: Path) -> tuple[str, ..
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return tuple(key for index, key in enumerate(table.key) if index not in set(taken))
+    written = set(taken)
+    return tuple(key for index, key in enumerate(table.key) if index not in written)
 
 
 def _names(keys: Sequence[str]) -> list[str]:

@@ -31,14 +31,15 @@ class StoredPredictions:
 
     vocabulary: Vocabulary
     found: Mapping[str, Detections]
-    _by_stem: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False)
+    _by_part: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Index the names by their last part without suffix."""
-        by_stem: dict[str, list[str]] = defaultdict(list)
+        """Index the names by their last part."""
+        by_part: dict[str, list[str]] = defaultdict(list)
         for name in self.found:
-            by_stem[_stem(name)].append(name)
-        object.__setattr__(self, "_by_stem", dict(by_stem))
+            for part in _last(name):
+                by_part[part].append(name)
+        object.__setattr__(self, "_by_part", dict(by_part))
 
     def lookup(self, key: str) -> Detections | None:
         """Return the predictions for an image key; None where there are none for it.
@@ -51,7 +52,8 @@ class StoredPredictions:
         """
         if key in self.found:
             return self.found[key]
-        names = [name for name in self._by_stem.get(_stem(key), []) if _fits(name, key)]
+        near = dict.fromkeys(name for part in _last(key) for name in self._by_part.get(part, []))
+        names = [name for name in near if _fits(name, key)]
         if len(names) > 1:
             raise DataError(
                 f"Expected one stored prediction for '{key}'; found '{names[0]}' and '{names[1]}'. Rename them."
@@ -79,7 +81,8 @@ def read_coco_results(path: Path, companion: Path | None = None) -> StoredPredic
         rows, names, categories = content.get("annotations"), _image_names(content, path), category_names(content, path)
     elif companion is not None:
         other = read_json(companion)
-        rows, names, categories = content, _image_names(other, companion), category_names(other, companion)
+        rows, names = content, _image_names(other, companion)
+        categories = category_names({**other, "annotations": rows}, companion)
     else:
         rows, names, categories = content, {}, {}
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -135,11 +138,12 @@ def _detections(vocabulary: Vocabulary, rows: Sequence[tuple[float, ...]]) -> De
     return Detections(vocabulary, array[:, :4], array[:, 4], array[:, 5])  # type: ignore[arg-type]
 
 
-def _stem(name: str) -> str:
-    """Return the last part of a name without its suffix."""
-    return PurePosixPath(name).stem
+def _last(name: str) -> tuple[str, str]:
+    """Return the last part of a name, as written and without suffix; in ``x_jpg.rf.ab`` the last dot may begin none."""
+    path = PurePosixPath(name)
+    return path.name, path.stem
 
 
 def _fits(name: str, key: str) -> bool:
     """Say whether a stored name means the image ``key``."""
-    return f"/{key}".endswith(f"/{name}") or f"/{name}".endswith(f"/{key}") or name == _stem(key)
+    return f"/{key}".endswith(f"/{name}") or f"/{name}".endswith(f"/{key}") or name == PurePosixPath(key).stem

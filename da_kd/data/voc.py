@@ -7,6 +7,7 @@ of classes: they are the names in all of ``Annotations``, in alphabetical order.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -44,7 +45,7 @@ def open_voc(path: Path, split: Sequence[str] = (), *, labels: bool = True) -> S
     if not is_voc(path):
         raise DataError(f"Expected a VOC folder at {path}; found no '{ANNOTATIONS}' and '{IMAGES}' in it.")
     key_of = _images_by_stem(path)
-    stems = _listed(path, split) if split else list(key_of)
+    stems = _listed(path, split, key_of) if split else list(key_of)
     problems = Problems(f"The splits {list(split)} of {path}", "Correct the lists in ImageSets/Main.")
     for stem in stems:
         if stem not in key_of:
@@ -73,15 +74,22 @@ def _images_by_stem(path: Path) -> dict[str, str]:
     return key_of
 
 
-def _listed(path: Path, split: Sequence[str]) -> list[str]:
-    """Return the image names of the splits, each once; only the first column of a list counts."""
+def _listed(path: Path, split: Sequence[str], key_of: Mapping[str, str]) -> list[str]:
+    """Return the image names of the splits, each once."""
     folder = path / _SPLITS
     existing = sorted((file.stem for file in folder.glob("*.txt")), key=natural) if folder.is_dir() else []
     absent = [name for name in split if name not in existing]
     if absent:
         raise missing_split(f"The VOC folder {path}", absent, existing)
-    lines = [line.split() for name in split for line in read_text(folder / f"{name}.txt").splitlines()]
-    return list(dict.fromkeys(columns[0] for columns in lines if columns))
+    stem_of = {key: stem for stem, key in key_of.items()} | {stem: stem for stem in key_of}
+    lines = [line.strip() for name in split for line in read_text(folder / f"{name}.txt").splitlines()]
+    return list(dict.fromkeys(_stem(line, stem_of) for line in lines if line))
+
+
+def _stem(line: str, stem_of: Mapping[str, str]) -> str:
+    """Return the image that a line names; a name may hold blanks, and -1, 0 or 1 may follow it (lists of one class)."""
+    alone = re.sub(r"\s+(-1|0|1)$", "", line)
+    return next((stem_of[name] for name in (line, alone, line.split(maxsplit=1)[0]) if name in stem_of), alone)
 
 
 def _parse_all(

@@ -1,7 +1,7 @@
 """Reads YOLO data sets: a ``data.yaml``, images, and a text file of normalised boxes beside each image.
 
-An image without a label file has no objects; that is the format's convention. Knows the format; must not know the
-recipe's classes.
+An image without a label file has no objects; that is the format's convention. A labelled set without a single one is
+refused: its labels lie elsewhere. Knows the format; must not know the recipe's classes.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def open_yolo(path: Path, split: Sequence[str] = (), *, labels: bool = True) -> 
 
     def truth(records: Sequence[ImageRecord]) -> Truth:
         found = read_labels(root, records, vocabulary, str(config_path))
+        _require_labels(root, keys, config_path)
         orphans = _orphans(root, keys)
         if orphans:
             found.warnings.append(f"{config_path}: {len(orphans)} label files have no image, e.g. {orphans[0]}.")
@@ -176,6 +177,18 @@ def _orphans(root: Path, keys: Sequence[str]) -> list[Path]:
         stems = {file.stem for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES}
         found += sorted(file for file in labels.glob("*.txt") if file.stem not in {*stems, "classes"})
     return found
+
+
+def _require_labels(root: Path, keys: Sequence[str], config_path: Path) -> None:
+    """Refuse a set of which no image has a label file."""
+    if not keys or any(label_path(root / key).exists() for key in keys):
+        return
+    beside = next((file for key in keys if (file := (root / key).with_suffix(".txt")).exists()), None)
+    raise DataError(
+        f"{config_path}: expected label files such as {label_path(root / keys[0])}; found none for {len(keys)} images"
+        f"{f', but {beside} beside its image' if beside else ''}. Put label files there; where no image has an object, "
+        f"one empty file is enough."
+    )
 
 
 def read_labels(root: Path, records: Sequence[ImageRecord], vocabulary: Vocabulary, where: str) -> Truth:

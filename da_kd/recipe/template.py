@@ -75,7 +75,7 @@ def _header(answers: Answers, file: str) -> str:
 # Takes:   {count(len(models), "training")} ({", ".join(models)}); 'da-kd plan {file}' estimates the time.
 
 schema: 1
-name: {answers.name}
+name: {_quoted(answers.name)}
 seed: 0
 device: auto  # the first GPU where there is one
 classes: [{", ".join(_quoted(name) for name in answers.classes)}]

@@ -29,7 +29,7 @@ from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round, first
 from da_kd.recipe import Recipe, Simulate, Teacher, TeacherFinetune
 from da_kd.stages import fuse, predict, review, teach
-from da_kd.stages.review.journal import digest
+from da_kd.stages.review.journal import Entry, digest
 from da_kd.store import Store
 from da_kd.teachers.device import resolve_device
 from da_kd.training import adapt, adapt_batch_norm, match_edges
@@ -241,23 +241,25 @@ def add_fuse(builder: Builder, this: Round) -> None:
                 parts[step] = builder.print_of(step)
     parts |= {f"data.{name}": builder.hashes[name] for name in samples}
     audit = recipe.fuse.learns_from_audit
+    decided = review.read_journal(builder.workspace) if audit else []
     if audit:
-        target = builder.inputs.get("target").table
-        parts["review.audit"] = review.audit_digest(target, review.read_journal(builder.workspace))
+        parts["review.audit"] = review.audit_digest(builder.inputs.get("target").table, decided)
 
     def work(out: Path, job: Job) -> None:
         said = {t.name: predict.StoredPredictions(builder.made(f"predict:{t.name}")) for t in this.voices}
         known = {name: _read_sample(builder, name, this.voices) for name in samples}
-        known |= _read_audit(builder, said) if audit else {}
+        known |= _read_audit(builder, said, decided) if audit else {}
         fuse.run(this.voices, said, recipe.fuse, recipe.classes, out, job, known)
 
     builder.add(this.name("fuse"), "fuse", parts, len(builder.inputs.get("target").table), work, version=5)
 
 
-def _read_audit(builder: Builder, said: Mapping[str, predict.StoredPredictions]) -> dict[str, fuse.Sample]:
+def _read_audit(
+    builder: Builder, said: Mapping[str, predict.StoredPredictions], decided: Sequence[Entry]
+) -> dict[str, fuse.Sample]:
     """Return the audited images that are done, if there are any, and what the teachers said of them."""
     target = builder.inputs.get("target").table
-    truth, chances = review.truth_of_audit(target, review.read_journal(builder.workspace))
+    truth, chances = review.truth_of_audit(target, decided)
     if not chances:
         return {}
     rows = {key: row for row, key in enumerate(target.key)}
@@ -269,9 +271,14 @@ def _read_audit(builder: Builder, said: Mapping[str, predict.StoredPredictions])
 
 def add_review(builder: Builder, this: Round) -> None:
     """Add what is decided about the pseudo labels."""
-    config, target = builder.recipe.review, builder.inputs.get("target")
-    decided, labels = digest(builder.workspace, target.table.sha), this.name("fuse")
-    parts: dict[str, Any] = {"review.mode": config.mode, "fuse": builder.print_of(labels), "review.decisions": decided}
+    config, target, labels = builder.recipe.review, builder.inputs.get("target"), this.name("fuse")
+    # What is decided until the work begins, maybe hours from now, counts from the next run on.
+    decided = review.read_journal(builder.workspace)
+    parts: dict[str, Any] = {
+        "review.mode": config.mode,
+        "fuse": builder.print_of(labels),
+        "review.decisions": digest(decided, target.table.sha),
+    }
     if config.mode == "auto":
         parts |= keys_of(config.accept, "review.accept")
     if config.mode == "human" and config.audit.images:
@@ -281,7 +288,7 @@ def add_review(builder: Builder, this: Round) -> None:
         return
 
     def work(out: Path, job: Job) -> None:
-        given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
+        given = _planned(builder, labels, decided)
         step = review.auto if config.mode == "auto" else review.finish
         step(config, given, builder.workspace, out, job)
 
@@ -293,17 +300,17 @@ def add_review(builder: Builder, this: Round) -> None:
 def _add_audit(builder: Builder, this: Round) -> None:
     """Add what the audit says of the fused labels; no student waits for it, so that looking again trains none anew."""
     config, target, labels = builder.recipe.review.audit, builder.inputs.get("target").table, this.name("fuse")
-    entries = review.read_journal(builder.workspace)
+    decided = review.read_journal(builder.workspace)
     parts: dict[str, Any] = {
         "fuse": builder.print_of(labels),
-        "review.audit": review.audit_digest(target, entries),
-        "review.audit.again": review.second_digest(target, entries),
+        "review.audit": review.audit_digest(target, decided),
+        "review.audit.again": review.second_digest(target, decided),
         **{f"review.audit.{key}": getattr(config, key) for key in ("beta", "blind")},
         "seed": builder.recipe.seed,
     }
 
     def work(out: Path, job: Job) -> None:
-        given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
+        given = _planned(builder, labels, decided)
         review.measure(given, builder.workspace, out, job)
 
     builder.add(this.name("audit"), "review", parts, len(target), work, kind="audit")
@@ -312,22 +319,29 @@ def _add_audit(builder: Builder, this: Round) -> None:
 def add_simulated(builder: Builder, this: Round, config: Simulate, name: str) -> None:
     """Add what a simulated reviewer makes of the pseudo labels."""
     target, labels, seed = builder.inputs.get("target"), this.name("fuse"), builder.recipe.seed
+    decided = review.read_journal(builder.workspace)
     parts = {
         "review.mode": "simulate",
         "fuse": builder.print_of(labels),
-        "review.decisions": digest(builder.workspace, target.table.sha),
+        "review.decisions": digest(decided, target.table.sha),
         **{f"review.simulate.{key}": getattr(config, key) for key in ("budget", "error", "order")},
         "data.target_labelled": builder.hashes["target_labelled"],
         "seed": seed,
     }
 
     def work(out: Path, job: Job) -> None:
-        given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
+        given = _planned(builder, labels, decided)
         truth = builder.inputs.get("target_labelled").table
         review.simulated(config, given, truth, seed, builder.workspace, out, job)
 
     # Version 2: it says how right its labels are.
     builder.add(name, "review", parts, len(target.table), work, version=2)
+
+
+def _planned(builder: Builder, labels: str, decided: Sequence[Entry]) -> review.ReviewInput:
+    """Return what *review* works on, with the decisions that its fingerprint was made of."""
+    given = review_input(builder.recipe, builder.inputs, builder.store, builder.steps, labels)
+    return replace(given, decided=decided)
 
 
 def review_input(

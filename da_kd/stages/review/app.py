@@ -20,9 +20,9 @@ from typing import Any
 
 from da_kd.errors import Busy, InputError, SetupError
 from da_kd.events import Job
+from da_kd.stages.review.decisions import user
 from da_kd.stages.review.layout import AUDIT, DONE
 from da_kd.stages.review.opening import open_dataset, reorder
-from da_kd.stages.review.person import user
 from da_kd.stages.review.ports import free_port
 from da_kd.stages.review.stage import ReviewInput
 from da_kd.stages.review.standing import Teller, path_of, standing

@@ -14,6 +14,7 @@ import numpy as np
 from da_kd.detections import DetectionTable
 from da_kd.hashing import hash_json
 from da_kd.stages.review import overlay
+from da_kd.stages.review.copies import each_once
 from da_kd.stages.review.journal import Entry, complete, in_force, second_look
 from da_kd.stages.review.reviewer import error_rate
 
@@ -30,6 +31,7 @@ def truth_of_audit(images: DetectionTable, entries: Sequence[Entry]) -> tuple[De
         images: all images that the audit was drawn from; their boxes do not matter.
         entries: the review journal.
     """
+    images = each_once(images)
     done = {sha: chance for sha, chance in complete(entries, images.sha).items() if chance is not None}
     rows = [row for row, sha in enumerate(images.sha) if sha in done and not images.reason[row]]
     chances = {images.sha[row]: float(done[images.sha[row]]) for row in rows}

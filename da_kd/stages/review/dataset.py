@@ -30,19 +30,38 @@ from da_kd.stages.review.guide import Guide
 from da_kd.stages.review.journal import Box, second_look
 from da_kd.stages.review.layout import INFO, LABELS, SNAPSHOT
 
+_PEOPLE = "human:"
 TOUCHED = 1e-6  # of the image's side; a box that moved less was not moved by a person
+
+
+def for_person(labels: str) -> str:
+    """Return the fingerprint of a data set that a person works in: one for each state of the fused labels."""
+    return f"{_PEOPLE}{labels}"
+
+
+def of_people(fo: Any, name: str) -> Iterator[Any]:
+    """Yield the finished data sets of that name (or with a number behind it) that people work in."""
+    return (dataset for dataset in _named(fo, name) if print_of(dataset).startswith(_PEOPLE))
 
 
 def find(fo: Any, name: str, fingerprint: str) -> Any | None:
     """Return the finished data set of that name (or with a number behind it) and content, or None."""
+    return next((dataset for dataset in _named(fo, name) if print_of(dataset) == fingerprint), None)
+
+
+def print_of(dataset: Any) -> str:
+    """Return the fingerprint of a data set's content, "" where it is not finished, or no review."""
+    return str(dataset.info.get(INFO, {}).get("fingerprint", ""))
+
+
+def _named(fo: Any, name: str) -> Iterator[Any]:
     for candidate in sorted(fo.list_datasets(), key=lambda other: (len(other), other)):
         if candidate == name or re.fullmatch(re.escape(name) + r"-\d+", candidate):
             dataset = fo.load_dataset(candidate)
-            if dataset.info.get(INFO, {}).get("fingerprint") == fingerprint:
+            if print_of(dataset):
                 dataset.add_sample_field(layout.AGAIN, fo.BooleanField)  # in case an earlier version made it
                 dataset.add_sample_field("hash", fo.StringField)
-                return dataset
-    return None
+            yield dataset
 
 
 def import_table(
@@ -193,11 +212,9 @@ def tell(dataset: Any, extent: Extent) -> None:
 
 def _sweep(fo: Any, name: str) -> None:
     """Delete what an import that was killed left under this name; a finished data set is persistent."""
-    for candidate in fo.list_datasets():
-        if candidate == name or re.fullmatch(re.escape(name) + r"-\d+", candidate):
-            dataset = fo.load_dataset(candidate)
-            if not dataset.persistent and dataset.info.get(INFO, {}).get("importing"):
-                dataset.delete()
+    for dataset in list(_named(fo, name)):
+        if not dataset.persistent and dataset.info.get(INFO, {}).get("importing"):
+            dataset.delete()
 
 
 def _free_name(fo: Any, name: str) -> str:

@@ -6,6 +6,8 @@ classes that the file has. Knows COCO files, tables and the journal; must not kn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +22,10 @@ from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.stages.review import journal, overlay, snapshots
 from da_kd.stages.review.compare import Label, Reviewed, compare
-from da_kd.stages.review.journal import Box
+from da_kd.stages.review.copies import each_once
+from da_kd.stages.review.decisions import user
+from da_kd.stages.review.journal import Box, Entry
 from da_kd.stages.review.overlay import SAME
-from da_kd.stages.review.person import user
 from da_kd.stages.review.stage import ReviewInput, most_doubtful
 
 SHOWN = (State.KEPT, State.UNCERTAIN)
@@ -33,7 +36,7 @@ def write_labels(given: ReviewInput, workspace: Path, place: Path, job: Job, mos
     """Write the labels, with what people decided so far, for another program; return how many boxes there are.
 
     A name that ends in ``.json`` becomes a COCO file with the boxes that are kept or uncertain, any other a YOLO data
-    set with those that are kept.
+    set with those that are kept. Of copies of an image the first is written.
 
     Args:
         given: the fused labels.
@@ -48,7 +51,7 @@ def write_labels(given: ReviewInput, workspace: Path, place: Path, job: Job, mos
     if place.exists():
         raise DataError(f"Expected a new place to write labels to; {place} is there already. Name another one.")
     entries = journal.read(workspace, job)
-    table = overlay.apply(given.table, entries, job)
+    table = overlay.apply(each_once(given.table), entries, job)
     if most is not None:
         done = journal.complete(entries, table.sha)
         open_ = table.take([row for row, sha in enumerate(table.sha) if sha not in done])
@@ -66,7 +69,7 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
 
     Boxes find the labels they came from by place: of the same class first, with an overlap of at least 0.5. A box that
     moved by no more than a pixel did not move. Taking the same file again adds nothing, and another version of it what
-    is different.
+    is different; what other files said of other classes stands. Of copies of an image the first counts.
 
     Raises:
         DataError: no such file, a mistake in it, or not one of its images is an image of this run.
@@ -84,6 +87,10 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
             f"Expected categories named like the classes {list(given.table.vocabulary)} in {path}; found "
             f"{list(source.vocabulary)}. Rename them."
         )
+    first: dict[str, str] = {}
+    for key, row in rows.items():
+        first.setdefault(given.table.sha[row], key)
+    rows = {key: rows[key] for key in first.values()}
     sizes = given.table.size
     records = [
         ImageRecord(key, given.table.sha[row], int(sizes[row, 0]), int(sizes[row, 1])) for key, row in rows.items()
@@ -96,14 +103,28 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
         for key, (boxes, states) in truth.found().items()
     ]
     name, when = f"{given.run}{journal.ELSEWHERE}", datetime.now(UTC).isoformat(timespec="seconds")
-    entries = compare(images, name, when, user())
+    written = journal.in_force(journal.read(workspace, job), {image.sha for image in images})
+    mine = [entry for entry in written if entry.dataset == name]
+    entries = _asked_before(compare(images, name, when, user()), mine)
     said = {entry.label for entry in entries}
-    for old in journal.in_force(journal.read(workspace, job), {image.sha for image in images}):
-        if old.dataset == name and old.label not in said:
-            entries.append(journal.Entry(old.sha, "withdrawn", old.label_id, name, when=when, who=user()))
+    for old in mine:
+        box = old.after or old.before
+        if box is not None and box.name in asked and old.label not in said:
+            entries.append(Entry(old.sha, "withdrawn", old.label_id, name, when=when, who=user()))
     count = journal.append(workspace, entries)
     snapshots.keep(given, workspace, job)
     return count
+
+
+def _asked_before(entries: Sequence[Entry], mine: Sequence[Entry]) -> list[Entry]:
+    """Return the entries, what they call complete also for the classes that earlier files did."""
+    before = {entry.label: entry.classes for entry in mine if entry.action == "complete"}
+    return [
+        replace(entry, classes=tuple(dict.fromkeys([*before[entry.label], *entry.classes])))
+        if before.get(entry.label)
+        else entry
+        for entry in entries
+    ]
 
 
 def _reviewed(table: DetectionTable, row: int, boxes: Detections, asked: tuple[str, ...]) -> Reviewed:
@@ -114,10 +135,7 @@ def _reviewed(table: DetectionTable, row: int, boxes: Detections, asked: tuple[s
     own = np.arange(*table.offsets[row : row + 2])
     known = np.isin(np.array(table.vocabulary), asked)
     own = own[np.isin(table.state[own], SHOWN) & known[table.label[own]]]
-    before = [
-        Label(f"{table.key[row]}:{at - table.offsets[row]}", _box(table.vocabulary, table.label, table.xyxy, int(at)))
-        for at in own
-    ]
+    before = [_label(table.key[row], _box(table.vocabulary, table.label, table.xyxy, int(at))) for at in own]
     names = np.array([table.vocabulary[table.label[at]] for at in own], dtype=object)
     came = np.array([boxes.vocabulary[label] for label in boxes.label], dtype=object)
     overlap = iou(table.xyxy[own].astype(np.float64), boxes.xyxy.astype(np.float64))
@@ -128,8 +146,13 @@ def _reviewed(table: DetectionTable, row: int, boxes: Detections, asked: tuple[s
         old = before[pairs[at]] if at in pairs else None
         if old is not None and np.abs(np.subtract(box.xyxy, old.box.xyxy)).max() <= MOVED:
             box = Box(box.name, old.box.xyxy)
-        after.append(Label(old.id if old else f"{table.key[row]}:{box.name}:{list(box.xyxy)}", box))
+        after.append(Label(old.id, box) if old else _label(table.key[row], box))
     return Reviewed(table.sha[row], tuple(before), tuple(after), complete=True, classes=asked)
+
+
+def _label(key: str, box: Box) -> Label:
+    """Return a label named by what it is: labels that are made anew later may stand in another order."""
+    return Label(f"{key}:{box.name}:{list(box.xyxy)}", box)
 
 
 def _pairs(worth: npt.NDArray[np.float64], allowed: npt.NDArray[np.bool_]) -> dict[int, int]:

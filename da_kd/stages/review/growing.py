@@ -122,7 +122,8 @@ def reorder(fo: Any, dataset: Any, keys: Sequence[str], queue: Queue, apart: Con
     """
     looks = dataset.match(~fo.ViewField(layout.AGAIN))
     told = list(zip(*looks.values(["key", "sha", "rank"]), strict=True))
-    open_ = {key for key, sha, _ in told if sha not in apart}
+    known = set(keys)  # an earlier version let copies of an image in, too
+    open_ = {key for key, sha, _ in told if key in known and sha not in apart}
     taken = {rank for key, _, rank in told if key not in open_}
     free: list[int] = []
     for held in sorted(rank for key, _, rank in told if key in open_):

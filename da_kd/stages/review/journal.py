@@ -213,12 +213,12 @@ def in_force(entries: Iterable[Entry], shas: Iterable[str]) -> list[Entry]:
     return [entry for entry in latest.values() if entry.action != "withdrawn"]
 
 
-def digest(workspace: Path, shas: Iterable[str]) -> str:
+def digest(entries: Iterable[Entry], shas: Iterable[str]) -> str:
     """Return a hash of what people decided on these images, "" when that is nothing; who and when do not count."""
-    entries = in_force(read(workspace), shas)
-    if not entries:
+    said = in_force(entries, shas)
+    if not said:
         return ""
-    told = [(e.sha, *e.label, *e.says, e.before and (e.before.name, e.before.xyxy)) for e in entries]
+    told = [(e.sha, *e.label, *e.says, e.before and (e.before.name, e.before.xyxy)) for e in said]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

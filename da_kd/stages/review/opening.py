@@ -7,7 +7,7 @@ of a decision.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,14 @@ from da_kd.stages.review import growing, journal, overlay
 from da_kd.stages.review.chance import Judged
 from da_kd.stages.review.choice import Choice, Standing, choose
 from da_kd.stages.review.compare import compare
+from da_kd.stages.review.copies import each_once
+from da_kd.stages.review.decisions import take_older
 from da_kd.stages.review.extent import Extent
 from da_kd.stages.review.guide import Guide
 from da_kd.stages.review.queue import learned, queue_of, weigh
 from da_kd.stages.review.room import importing
 from da_kd.stages.review.sample import Drawn, draw
 from da_kd.stages.review.stage import ReviewInput
-
-
-def for_person(given: ReviewInput) -> str:
-    """Return the fingerprint of a data set that a person works in: one for each state of the fused labels."""
-    return f"human:{given.fingerprint}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +63,10 @@ def open_dataset(fo: Any, given: ReviewInput, workspace: Path, job: Job) -> Any:
 
     Where the set has more images than may wait at once, the queue's first come in, and the next ones at every opening.
     """
+    given, print_ = replace(given, table=each_once(given.table)), datasets.for_person(given.fingerprint)
     with importing(workspace, job):
-        found = datasets.find(fo, given.run, for_person(given))
+        take_older(fo, given.run, print_, workspace, given.table.vocabulary, job)
+        found = datasets.find(fo, given.run, print_)
         said = _said(given, found, workspace, job)
         hashes, hashed, there = _looks(fo, found, given)
         labels, hash_of = weigh(said.table, known=said.known), _hasher(given, hashes, hashed, job)
@@ -105,7 +104,7 @@ def _begin(fo: Any, given: ReviewInput, said: _Said, choice: Choice, job: Job) -
         round=given.round,
         hashes=choice.hashes,
     )
-    print_ = for_person(given)
+    print_ = datasets.for_person(given.fingerprint)
     return datasets.import_table(
         fo, given.run, said.table, given.root, job, fingerprint=print_, guide=guide, images=choice.new
     )
@@ -176,6 +175,7 @@ def _tell_missing(given: ReviewInput, images: IntArray, job: Job) -> None:
 
 def reorder(fo: Any, dataset: Any, given: ReviewInput, workspace: Path) -> None:
     """Order the images that nobody has touched anew, by what was said of the others."""
+    given = replace(given, table=each_once(given.table))
     said = _said(given, dataset, workspace, Job())
     if said.known is not None:
         hashes, hashed, there = growing.hashes_of(fo, dataset, given.table.key)

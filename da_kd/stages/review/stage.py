@@ -27,6 +27,7 @@ from da_kd.stages.review import journal, overlay
 from da_kd.stages.review.audit import compare_with_truth, figures
 from da_kd.stages.review.audited import hold_back, reviewer_errors, truth_of_audit
 from da_kd.stages.review.choice import most_worth
+from da_kd.stages.review.copies import each_once
 from da_kd.stages.review.extent import Extent
 from da_kd.stages.review.label_f1 import label_f1
 from da_kd.stages.review.queue import build_queue, learned, weigh
@@ -52,6 +53,7 @@ class ReviewInput:
         audit: which images are to measure.
         seed: of the audit's draw.
         most: how many images may wait for a person in FiftyOne at once; None for all.
+        decided: what people decided, where that is fixed already; None: what the journal says when it is read.
     """
 
     root: Path
@@ -62,6 +64,7 @@ class ReviewInput:
     audit: Audit = field(default_factory=Audit)
     seed: int = 0
     most: int | None = None
+    decided: Sequence[journal.Entry] | None = None
 
 
 def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:
@@ -81,7 +84,7 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
     from da_kd.stages.review import dataset as datasets
     from da_kd.stages.review.room import importing, open_room
 
-    entries = journal.read(workspace, job)
+    entries = _decided(given, workspace, job)
     table = apply_rule(overlay.apply(given.table, entries, job), config.accept)
     images = most_doubtful(table, given.most)
     with open_room(workspace, job) as fo, importing(workspace, job):
@@ -117,7 +120,7 @@ def finish(config: Review, given: ReviewInput, workspace: Path, out: Path, job: 
     Raises:
         DataError: the journal cannot be read.
     """
-    entries = journal.read(workspace, job)
+    entries = _decided(given, workspace, job)
     table = overlay.apply(given.table, entries, job)
     decided = journal.in_force(entries, table.sha) if config.mode == "human" else []
     if config.mode == "human" and config.audit.images and not config.audit.release:
@@ -138,7 +141,7 @@ def measure(given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:
     Raises:
         DataError: the journal cannot be read.
     """
-    entries = journal.read(workspace, job)
+    entries = _decided(given, workspace, job)
     truth, chances = truth_of_audit(given.table, entries)
     said = figures(compare_with_truth(given.table, truth, chances), given.audit.beta, given.seed)
     reviewer = reviewer_errors(given.table, entries, blind=given.audit.blind)
@@ -165,15 +168,22 @@ def simulated(
     Raises:
         DataError: there is no truth for these images, or the journal cannot be read.
     """
-    entries = journal.read(workspace, job)
+    entries = _decided(given, workspace, job)
     table = overlay.apply(given.table, entries, job)
-    order = _queue_order(given.root, table, job) if config.order == "queue" else random_order(table, seed)
-    done = simulate(table, truth, order, config, seed)
+    shown = each_once(table)
+    order = _queue_order(given.root, shown, job) if config.order == "queue" else random_order(shown, seed)
+    done = simulate(shown, truth, order, config, seed)
     reviewed = overlay.apply(table, done.entries, job)
     _write(reviewed, [*entries, *done.entries], out, "", job, label_f1(reviewed, truth))
     job.note(f"A simulated reviewer spent {done.boxes} boxes and finished {done.images} images.")
     if done.unknown:
         job.warn(f"{done.unknown} images were passed over by the simulated reviewer: no truth is known of them.")
+
+
+def _decided(given: ReviewInput, workspace: Path, job: Job) -> list[journal.Entry]:
+    """Return the decisions that count; the journal is read in any case, and tells of lines that cannot be."""
+    written = journal.read(workspace, job)
+    return written if given.decided is None else list(given.decided)
 
 
 def _queue_order(root: Path, table: DetectionTable, job: Job) -> Order:

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from da_kd.detections import State, read_table
+from da_kd.detections import State, read_table, stack
 from da_kd.errors import Busy, Cancelled, InputError, SetupError
 from da_kd.events import Job
 from da_kd.recipe import Accept, Review
@@ -191,7 +191,7 @@ def test_an_undone_decision_is_withdrawn(given, workspace, out):
     table, _ = finished(given, workspace, out)
     assert not table.protected.any()
     assert table.state.tolist() == given.table.state.tolist()
-    assert journal.digest(workspace, given.table.sha) == ""
+    assert journal.digest(journal.read(workspace), given.table.sha) == ""
 
 
 def test_opening_again_keeps_the_clicks_and_other_labels_never_overwrite_them(given, workspace, told):
@@ -204,11 +204,32 @@ def test_opening_again_keeps_the_clicks_and_other_labels_never_overwrite_them(gi
     other = dataclasses.replace(given, fingerprint="of other labels")
     assert review.open_for_person(other, workspace, told) == "cells-2"
     assert "The data set 'cells' holds something else" in told.text
+    assert f"{len(wanted)} new decision(s) from the data set 'cells', which had other labels" in told.text
     with open_room(workspace, Job()) as fo:
         assert str(given.root / "elsewhere" / "0.png") in fo.load_dataset("cells").values("filepath")
     with pytest.raises(InputError, match="not been opened"):
         review.take_back(dataclasses.replace(given, fingerprint="never opened"), workspace, Job())
-    assert review.take_back(given, workspace, Job()) == len(wanted)
+    assert review.take_back(given, workspace, Job()) == 0  # all of it was taken before the others were opened
+    with open_room(workspace, Job()) as fo:
+        shown = fo.load_dataset("cells-2").sort_by("key").values("labels.detections.protected")
+        assert shown == [[True] * 3, [], [True, True, False]]
+
+
+def test_copies_of_an_image_are_shown_once_and_what_is_decided_holds_for_all(given, workspace, out):
+    copy = dataclasses.replace(given.table.take([0]), key=("copy.png",))
+    (given.root / "copy.png").write_bytes((given.root / "0.png").read_bytes())
+    twice = dataclasses.replace(given, table=stack([given.table, copy]))
+    review.open_for_person(twice, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        assert sorted(dataset.values("key")) == ["0.png", "1.png", "2.png"]
+        first = dataset.match(fo.ViewField("key") == "0.png").first()
+        first.tags.append("done")
+        first.save()
+    review.take_back(twice, workspace, Job())
+    table, _ = finished(twice, workspace, out)
+    assert np.diff(table.offsets).tolist() == [5, 0, 3, 0, 5]
+    assert table.protected.tolist() == [True] * 5 + [False] * 3 + [True] * 5
 
 
 def test_a_later_round_starts_from_what_the_person_did_and_keeps_it_in_auto(given, workspace, out):

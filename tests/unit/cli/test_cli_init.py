@@ -46,6 +46,22 @@ def test_paths_count_from_the_new_files_folder(da_kd, tmp_path):
     assert (recipe.data.target.path, recipe.teachers[0].weights) == ("../new", str(tmp_path / "t.pt"))
 
 
+def test_places_in_an_object_store_stay_as_they_are(da_kd, tmp_path):
+    arguments = ("--target", "s3://bucket/new", "--source", "old", "--classes", "a")
+    assert da_kd("init", "sub/r.yaml", "--yes", *arguments).exit_code == 0
+    data = load_recipe(tmp_path / "sub" / "r.yaml").data
+    assert (data.target.path, data.source.path) == ("s3://bucket/new", "../old")
+
+
+@pytest.mark.parametrize("name", ["2024", "1.5", "on", "null"])
+def test_names_that_yaml_reads_as_something_else_are_names(da_kd, tmp_path, name):
+    arguments = ("--yes", "--target", "new", "--teacher-weights", "t.pt", "--classes", "a")
+    for file, more in ((f"{name}.yaml", ()), ("recipe.yaml", ("--name", name))):
+        result = da_kd("init", file, *arguments, *more)
+        assert result.exit_code == 0, result.stderr
+        assert load_recipe(tmp_path / file).name == name
+
+
 def test_classes_come_from_coco(da_kd, tmp_path):
     tree = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": CATEGORIES}
     (tmp_path / "source.json").write_text(json.dumps(tree))

@@ -88,6 +88,71 @@ def test_apply_takes_the_best_student_of_a_run_and_draws(da_kd, place, made):
     assert drawn.shape == (30, 40, 3) and drawn.std() > 1
 
 
+def test_pictures_never_take_the_place_of_images(da_kd, place):
+    (place / "link").symlink_to("new")
+    before = (place / "new" / "b.jpg").read_bytes()
+    for folder in ("new", "link", "link/../new"):
+        result = da_kd("apply", "t.pt", "new", "--device", "cpu", "--save-images", folder)
+        assert result.exit_code == 2
+        assert "--save-images" in result.stderr and "b.jpg" in result.stderr
+        assert (place / "new" / "b.jpg").read_bytes() == before
+    assert not (place / "labels.json").exists()  # refused before anything was predicted
+
+
+def test_pictures_are_not_written_through_links(da_kd, place):
+    before = (place / "new" / "b.jpg").read_bytes()
+    arguments = ("--format", "yolo", "--out", "set", "--save-images", "set/images")  # where links to the images are
+    assert da_kd("apply", "t.pt", "new", "--device", "cpu", *arguments).exit_code == 0
+    assert (place / "new" / "b.jpg").read_bytes() == before
+
+
+def test_a_data_set_that_somebody_else_made_is_not_replaced(da_kd, place):
+    theirs = {"data.yaml": "names: [a]\n", "images/1.png": "a picture", "labels/1.txt": "0 .5 .5 .2 .2\n"}
+    for name, text in theirs.items():
+        (place / "theirs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "theirs" / name).write_text(text)
+    arguments = ("--teacher", "t.pt", "--device", "cpu", "--format", "yolo", "--out", "theirs", "--force")
+    assert da_kd("label", "new", *arguments).exit_code == 2
+    assert {name: (place / "theirs" / name).read_text() for name in theirs} == theirs
+
+
+@pytest.mark.parametrize(
+    ("images", "out"),
+    [
+        ("set", ("--format", "yolo", "--out", "set")),  # links to the images, which would point to themselves
+        ("links", ("--format", "yolo", "--out", "set")),
+        ("new", ("--out", "new/b.jpg")),
+        ("list.json", ("--out", "list.json")),
+    ],
+)
+def test_what_is_read_is_not_overwritten(da_kd, place, images, out):
+    arguments = ("--teacher", "t.pt", "--device", "cpu")
+    assert da_kd("label", "new", *arguments, "--format", "yolo", "--out", "set").exit_code == 0
+    Image.new("RGB", (40, 30), "gray").save(place / "set" / "images" / "own.jpg")
+    (place / "links").mkdir()
+    (place / "links" / "1.jpg").symlink_to(place / "set" / "images" / "own.jpg")
+    (place / "list.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "new/a.png"}]}))
+    before = contents(place)
+    result = da_kd("label", images, *arguments, *out, "--force")
+    assert result.exit_code == 2
+    assert "--out: expected a place apart from the images" in result.stderr
+    assert contents(place) == before
+
+
+def test_an_earlier_data_set_stays_where_the_new_one_cannot_be_written(da_kd, place):
+    arguments = ("label", "new", "--teacher", "t.pt", "--device", "cpu", "--format", "yolo", "--out", "set", "--force")
+    assert da_kd(*arguments).exit_code == 0
+    before = contents(place / "set")
+    Image.new("RGB", (40, 30)).save(place / "new" / "a.jpg")  # would share a label file with a.png
+    assert da_kd(*arguments).exit_code == 2
+    assert contents(place / "set") == before
+    assert not list(place.glob(".set*"))
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

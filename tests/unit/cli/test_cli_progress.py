@@ -82,6 +82,21 @@ def test_the_first_signal_asks_and_the_second_ends(capsys):
     assert "Stopping..." in capsys.readouterr().err
 
 
+def test_a_terminal_that_is_gone_asks_too_and_nohup_is_respected(capsys):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with stopping.stoppable() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert asked()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with stopping.stoppable() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not asked()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert capsys.readouterr().err == ""
+
+
 def test_numbers_in_words():
     assert [duration(value) for value in (0.44, 12.4, 60, 61, 7500)] == [
         "0.4 s",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from da_kd.data import ScanCache, load_images, write_coco
+from da_kd.data.naming import class_names
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job, Note
@@ -31,6 +32,9 @@ def coco(**changes: Any) -> dict[str, Any]:
         ],
     }
     return content | changes
+
+
+BOX = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [1, 2, 10, 20]}
 
 
 @pytest.fixture
@@ -87,6 +91,31 @@ def test_mistakes(dataset: Path, load, changes: dict[str, Any], expected: str) -
     write(dataset, coco(**changes))
     with pytest.raises(DataError, match=expected):
         load("cat", "dog", path="labels.json", images="images")
+
+
+PROJECT = {"id": 0, "name": "fish", "supercategory": "none"}  # as Roboflow puts it before the classes
+
+
+@pytest.mark.parametrize("name", ["fish", "trout"])
+def test_the_project_that_roboflow_puts_before_the_classes_is_none(dataset: Path, load, name: str) -> None:
+    own = {"id": 1, "name": name, "supercategory": "fish"}
+    write(dataset, coco(categories=[PROJECT, own], annotations=[BOX]))
+    assert class_names(dataset / "labels.json") == (name,)
+    assert load(name, path="labels.json").table.label.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [
+        [PROJECT | {"supercategory": "animal"}, {"id": 1, "name": "trout", "supercategory": "fish"}],
+        [PROJECT | {"supercategory": "fish"}, {"id": 1, "name": "trout", "supercategory": "fish"}],
+        [PROJECT, {"id": 1, "name": "trout", "supercategory": "none"}],
+        [PROJECT | {"id": 1}, {"id": 0, "name": "trout", "supercategory": "fish"}],  # the box is of it
+    ],
+)
+def test_other_classes_stay_whatever_they_stand_under(dataset: Path, categories: list[dict[str, Any]]) -> None:
+    write(dataset, coco(categories=categories, annotations=[BOX]))
+    assert sorted(class_names(dataset / "labels.json")) == ["fish", "trout"]
 
 
 def test_broken_json_names_the_line(dataset: Path, load) -> None:

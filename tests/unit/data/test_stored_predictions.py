@@ -45,6 +45,24 @@ def test_names_instead_of_ids(tmp_path: Path) -> None:
     assert len(stored.lookup("any/000001.png")) == 1
 
 
+def test_names_with_dots_need_no_suffix(tmp_path: Path) -> None:
+    names = ("1_jpg.rf.ab", "1_jpg.rf.cd", "2_png.rf.ab.jpg", "val/3_jpg.rf.ab.jpg")
+    rows = [{**ROW, "image_id": name, "category_id": "dog"} for name in names]
+    stored = read_coco_results(put(tmp_path / "results.json", rows))
+    for key in ("1_jpg.rf.ab.jpg", "any/1_jpg.rf.cd.png", "any/2_png.rf.ab.jpg", "3_jpg.rf.ab.jpg"):
+        assert len(stored.lookup(key)) == 1, key
+    for key in ("1_jpg.rf.jpg", "1_jpg.jpg", "1_jpg.rf.ef.jpg", "2_png.rf.ab.png", "other/3_jpg.rf.ab.jpg"):
+        assert stored.lookup(key) is None, key  # another image
+
+
+def test_a_heading_that_predictions_name_is_a_class(tmp_path: Path) -> None:
+    categories = [{"id": 0, "name": "pets", "supercategory": "none"}, {"id": 3, "name": "dog", "supercategory": "pets"}]
+    truth = put(tmp_path / "truth.json", {**TRUTH, "categories": categories})
+    for number, names in ((3, ("dog",)), (0, ("pets", "dog"))):
+        results = put(tmp_path / "results.json", [{**ROW, "category_id": number}])
+        assert read_coco_results(results, truth).vocabulary == names
+
+
 def test_images_named_though_a_companion_has_ids(tmp_path: Path) -> None:
     truth = put(tmp_path / "truth.json", TRUTH)
     stored = read_coco_results(put(tmp_path / "results.json", [{**ROW, "image_id": "val/000001.jpg"}]), truth)

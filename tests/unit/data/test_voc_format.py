@@ -55,6 +55,20 @@ def test_splits_and_classes_of_the_whole_set(dataset: Path, load) -> None:
         load("cat", "dog", path="voc", split="test")
 
 
+@pytest.mark.parametrize("line", ["my own a", "my own a  1", " my own a -1", "my own a.jpg", "b", "b -1", "b  0 0.9"])
+def test_lists_may_hold_names_with_blanks_and_a_column(dataset: Path, load, picture, line: str) -> None:
+    picture(dataset / "JPEGImages" / "my own a.jpg", seed=3)
+    put(dataset, "my own a", xml())
+    (dataset / "ImageSets/Main/train.txt").write_text(f"{line}\n")
+    assert load("cat", "dog", path="voc", split="train").table.key == (("b" if "b" in line else "my own a") + ".jpg",)
+
+
+def test_an_image_that_a_list_names_and_is_not_there_is_told(dataset: Path, load) -> None:
+    (dataset / "ImageSets/Main/train.txt").write_text("my own d  1\n")
+    with pytest.raises(DataError, match=r"'my own d': expected an image of that name"):
+        load("cat", "dog", path="voc", split="train")
+
+
 def test_unlabelled_opens_no_xml(dataset: Path, load) -> None:
     put(dataset, "a", "rubbish")
     assert load("cat", labels=False, path="voc", split="train").table.key == ("a.jpg", "c.jpg")

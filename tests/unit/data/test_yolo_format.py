@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,26 @@ def test_label_files_without_an_image_are_told(dataset: Path, load, events: list
     write(dataset / "labels/train/a/lost.txt", "0 .5 .5 .1 .1")
     load("cat", "dog", path="set")
     assert any(isinstance(event, Note) and "1 label files have no image" in event.text for event in events)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_labelled_set_without_one_label_file_is_refused(dataset: Path, load, beside: bool) -> None:
+    shutil.move(dataset / "labels", dataset / "elsewhere")
+    if beside:  # as LabelImg puts them
+        write(dataset / "images/val/1.txt", "0 .5 .5 .1 .1")
+    with pytest.raises(DataError, match=r"label files such as .*set/labels/train/a/1\.txt; found none") as error:
+        load("cat", "dog", path="set")
+    assert ("images/val/1.txt beside its image" in str(error.value)) == beside
+    assert "one empty file is enough" in str(error.value)
+    assert len(load("cat", labels=False, path="set")) == 4
+
+
+def test_one_empty_label_file_says_that_nothing_is_there(dataset: Path, load) -> None:
+    shutil.rmtree(dataset / "labels")
+    write(dataset / "labels/train/b/2.txt", "")
+    table = load("cat", "dog", path="set").table
+    assert len(table.xyxy) == 0 and table.searched.all()
+    assert len(load("cat", "dog", path="set", fraction=0.25)) == 1  # a part need not hold the file
 
 
 def test_only_the_last_images_folder_becomes_labels() -> None:

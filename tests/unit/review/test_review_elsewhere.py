@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from da_kd.detections import Detections, ImageRecord, State, table_of
+from da_kd.detections import Detections, ImageRecord, State, stack, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.stages.review import ReviewInput, journal, overlay
@@ -126,3 +126,51 @@ def test_a_large_set_goes_out_in_parts_the_most_doubtful_first(tmp_path):
             take_coco(given, path, tmp_path, Job())
     assert parts == [["3.png", "4.png"], ["1.png", "2.png"], []]
     assert set(journal.complete(journal.read(tmp_path), given.table.sha)) == set(given.table.sha)
+
+
+def boxes_of(content: dict, name: str) -> dict:
+    """Return the file as another program writes it for one class alone."""
+    (one,) = [category for category in content["categories"] if category["name"] == name]
+    boxes = [box for box in content["annotations"] if box["category_id"] == one["id"]]
+    return {**content, "categories": [one], "annotations": boxes}
+
+
+def test_two_people_review_a_class_each_and_what_the_first_said_stands(given, tmp_path):
+    path, content = written(given, tmp_path)
+    content["annotations"][1]["bbox"][0] += 6
+    content["annotations"].append({"id": 98, "image_id": 3, "category_id": 1, "bbox": [150, 60, 20, 20], "iscrowd": 0})
+    path.write_text(json.dumps(boxes_of(content, "RBC")))
+    take_coco(given, path, tmp_path, Job())
+    before = overlay.apply(given.table, journal.read(tmp_path))
+    content["annotations"].append({"id": 99, "image_id": 1, "category_id": 2, "bbox": [20, 60, 20, 20], "iscrowd": 0})
+    path.write_text(json.dumps(boxes_of(content, "WBC")))
+    assert take_coco(given, path, tmp_path, Job()) == 1 + 3  # the box, and each image's word that both are complete
+    after = overlay.apply(given.table, journal.read(tmp_path))
+    red = after.pick_boxes(after.label == 0)
+    np.testing.assert_array_equal(red.xyxy, before.xyxy)
+    np.testing.assert_array_equal(red.state, before.state)
+    said = journal.in_force(journal.read(tmp_path), given.table.sha)
+    assert {entry.classes for entry in said if entry.action == "complete"} == {CLASSES}
+
+
+def test_labels_made_anew_in_another_order_take_no_decision_for_another(given, tmp_path):
+    path, content = written(given, tmp_path)
+    content["annotations"][0]["bbox"][0] += 6
+    path.write_text(json.dumps(content))
+    take_coco(given, path, tmp_path, Job())
+    backwards = given.table.take([0]).pick_boxes(np.array([3, 2, 1, 0]))
+    again = dataclasses.replace(given, table=backwards)
+    assert take_coco(again, path, tmp_path, Job()) == 0
+
+
+def test_copies_of_an_image_are_reviewed_once_and_what_is_decided_holds_for_all(given, tmp_path):
+    (tmp_path / "images" / "copy.png").write_bytes((tmp_path / "images" / "0.png").read_bytes())
+    twice = stack([given.table, dataclasses.replace(given.table.take([0]), key=("copy.png",))])
+    both = dataclasses.replace(given, table=twice)
+    for round_ in range(2):
+        path = tmp_path / f"{round_}.json"
+        assert write_labels(both, tmp_path, path, Job()) == 8
+        take_coco(both, path, tmp_path, Job())
+        table = overlay.apply(twice, journal.read(tmp_path))
+        assert np.bincount(table.image_index).tolist() == [4, 3, 2, 4]
+        assert table.protected.all()
