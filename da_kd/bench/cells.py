@@ -120,8 +120,8 @@ def plan_cells(
         final: score on the test images.
 
     Raises:
-        InputError: no such row, or a row does what it claims not to do.
-        DaKdError: a recipe has mistakes, or its data do not fit.
+        InputError: no such row, or the test images would be opened before their time.
+        DaKdError: a recipe has mistakes, its data do not fit, or a row does what it claims not to do.
     """
     grid, store, known = file.grid, Store(workspace), dict[str, Inputs]()
     unknown = sorted(set(rows) - {row.name for row in grid.rows})
@@ -129,6 +129,8 @@ def plan_cells(
         raise InputError(f"Expected rows of the grid ({', '.join(row.name for row in grid.rows)}); found {unknown[0]}.")
     if final:
         file.refuse_unfrozen()
+    else:
+        file.refuse_test_images()
     cells = []
     for row in grid.rows:
         if rows and row.name not in {*rows, grid.reference_row}:

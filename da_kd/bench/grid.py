@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from da_kd.errors import InputError, RecipeError
-from da_kd.hashing import hash_json
+from da_kd.hashing import hash_file, hash_json
 from da_kd.recipe import Recipe, parse_recipe
 from da_kd.recipe.load import changed, explain, read_tree
 from da_kd.recipe.values import Name, Section
@@ -22,6 +22,8 @@ Changes = dict[str, Any]  # by dotted key, as ``--set`` takes them
 
 # Keys that change no figure, or that say where files lie.
 _NO_CHOICE: dict[str, Any] = {"seed": True, "device": True, "workers": True, "report": True, "data": {"root": True}}
+# Keys of a set that leave its images what they are, or take a part of them.
+_NO_OTHERS = {"classes", "labelled_classes", "fraction", "count"}
 _HASH = 12  # characters of the hash that freezes a grid
 
 
@@ -66,6 +68,15 @@ class Row(Section):
             raise ValueError("expected 'line' and 'x' together; a point of a plot needs both")
         return self
 
+    @model_validator(mode="after")
+    def _own_steps_are_an_oracles(self) -> Self:
+        if self.steps == "own" and self.model.startswith("teacher:"):
+            raise ValueError(
+                f"expected 'steps: own' of an oracle; found it of '{self.model}', whose steps are never compared; "
+                "leave it out"
+            )
+        return self
+
 
 class Gap(Section):
     """The rows between which a share of the AP is won.
@@ -90,8 +101,8 @@ class Grid(Section):
         recipe: the recipe file, relative to the grid.
         seeds: the plain list; every row is made once a seed.
         set: changes of the recipe for all rows.
-        develop: further changes while choices are made: what is scored is no test image. They stand over a row's
-            ``set``, and a row's own ``develop`` over them.
+        develop: further changes while choices are made: what is scored is no test image, and a grid without such a
+            ``data.test`` is refused. They stand over a row's ``set``, and a row's own ``develop`` over them.
         final: likewise for the last table, which is scored on the test images.
         frozen: what ``da-kd bench --final`` says the choices hash to, written here when the last one is made; without
             it, or when anything has changed since, the test images stay unopened.
@@ -178,6 +189,25 @@ class GridFile:
             trees[row.name] = [row.model, _without_places(tree)]
         return hash_json(trees)[:_HASH]
 
+    def refuse_test_images(self) -> None:
+        """Refuse to make choices on images that the last table is scored on.
+
+        Raises:
+            InputError: rows are scored on the same images with ``--final``, or on a part of them.
+        """
+        seed = self.grid.seeds[0]
+        found = [
+            f"'{row.name}'"
+            for row in self.grid.rows
+            if (scored := _scored_on(self.recipe(row, seed, final=False))) is not None
+            and scored == _scored_on(self.recipe(row, seed, final=True))
+        ]
+        if found:
+            raise InputError(
+                f"Expected development images to score on, since --final is not given; found the test images in "
+                f"{', '.join(found)}; give other images as 'data.test' under 'develop' of {self.path}."
+            )
+
     def refuse_unfrozen(self) -> None:
         """Refuse to open the test images while choices are still made.
 
@@ -230,10 +260,22 @@ def _set(changes: Mapping[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value)}" for key, value in changes.items()]
 
 
+def _scored_on(recipe: Recipe) -> list[Any] | None:
+    """Return what tells the images that a recipe is scored on from others, None where it has none."""
+    test = recipe.data.test
+    return None if test is None else [recipe.data.root, test.model_dump(exclude=_NO_OTHERS)]
+
+
 def _without_places(value: Any) -> Any:
-    """Return plain values with absolute paths cut to the file's own name, which is the same on every machine."""
+    """Return plain values with absolute paths replaced by what is the same on every machine.
+
+    That is the hash of the file there; of a folder, and of what is not there, its own name.
+    """
     if isinstance(value, dict):
         return {key: _without_places(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_places(item) for item in value]
-    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
+    if not isinstance(value, str) or not value.startswith("/"):
+        return value
+    path = Path(value)
+    return hash_file(path) if path.is_file() else path.name

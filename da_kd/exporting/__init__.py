@@ -6,7 +6,7 @@ card.py      MODEL.md
 """
 
 from da_kd.exporting.card import Card, write_card
-from da_kd.exporting.formats import FORMATS, export
+from da_kd.exporting.formats import FORMATS, check_format, export
 from da_kd.exporting.same import Agreement
 
-__all__ = ["FORMATS", "Agreement", "Card", "export", "write_card"]
+__all__ = ["FORMATS", "Agreement", "Card", "check_format", "export", "write_card"]

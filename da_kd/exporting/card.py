@@ -107,7 +107,3 @@ def _text(card: Card, folder: Path) -> str:
 def _hash(path: Path) -> str:
     """Return a file's hash in words; a folder has none."""
     return f"; hash `{hash_file(path)}`" if path.is_file() else ""
-
-
-def _figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

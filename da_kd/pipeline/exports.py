@@ -11,7 +11,7 @@ from typing import Any
 from da_kd.data import spread
 from da_kd.errors import InputError
 from da_kd.events import Job
-from da_kd.exporting import FORMATS, Agreement, Card, export, write_card
+from da_kd.exporting import FORMATS, Agreement, Card, check_format, export, write_card
 from da_kd.hashing import hash_file, hash_json
 from da_kd.pipeline.inputs import Inputs, load_inputs
 from da_kd.pipeline.runs import Run
@@ -45,27 +45,33 @@ def export_run(place: Run, kinds: Sequence[str], row: str | None, folder: Path |
 
     Raises:
         InputError: no such run, model or format, or the model is not trained yet.
-        DaKdError: a format cannot be written, or does not find what the checkpoint finds; the others stay.
+        SetupError: a library, or the GPU, that a format needs is not there; nothing is written.
+        DaKdError: a format cannot be written, or does not find what the checkpoint finds; those before it stay, and
+            the card tells of them.
     """
     recipe, store = place.recipe(), Store(place.workspace)
-    inputs = load_inputs(recipe, store, job)
     row = _row(place, row)
-    weights = (place.made(row) or place.folder) / "weights.pt"
+    weights, device = (place.made(row) or place.folder) / "weights.pt", resolve_device(recipe.device)
+    for kind in kinds:
+        check_format(kind, device)
+    inputs = load_inputs(recipe, store, job)
     folder = folder or place.folder / "export"
     folder.mkdir(parents=True, exist_ok=True)
     images = spread(inputs.sets.get("test", inputs.get("target")), IMAGES)
-    device, stem, files = resolve_device(recipe.device), f"{recipe.name}-{row}", dict[str, Agreement]()
+    stem, files = f"{recipe.name}-{row}", dict[str, Agreement]()
     job = job.named("export")
-    for kind in kinds:
-        name = f"{stem}{FORMATS[kind].suffix}" if kind in FORMATS else stem
-        files[name] = export(weights, kind, images, folder / name, device, job)
-        job.note(f"{name}: the same as the checkpoint ({files[name]}).")
-    _copy(weights, folder / f"{stem}.pt")
-    _copy_text(dump_recipe(recipe), folder / "recipe.yaml")
-    said = _remember(folder, hash_file(weights), {name: str(agreement) for name, agreement in files.items()})
-    told = {name: f"compared with the checkpoint: {words}" for name, words in said.items()}
-    told = {f"{stem}.pt": "the checkpoint; any plain `YOLO(...)` of ultralytics loads it", **told}
-    write_card(_card(place, recipe, inputs, row, told), folder)
+    try:
+        for kind in kinds:
+            name = f"{stem}{FORMATS[kind].suffix}"
+            files[name] = export(weights, kind, images, folder / name, device, job)
+            job.note(f"{name}: the same as the checkpoint ({files[name]}).")
+    finally:  # what was made before a format that failed has replaced an older file
+        _copy(weights, folder / f"{stem}.pt")
+        _copy_text(dump_recipe(recipe), folder / "recipe.yaml")
+        said = _remember(folder, hash_file(weights), {name: str(agreement) for name, agreement in files.items()})
+        told = {name: f"compared with the checkpoint: {words}" for name, words in said.items()}
+        told = {f"{stem}.pt": "the checkpoint; any plain `YOLO(...)` of ultralytics loads it", **told}
+        write_card(_card(place, recipe, inputs, row, told), folder)
     return Exported(folder, files)
 
 
@@ -124,7 +130,7 @@ def _card(place: Run, recipe: Recipe, inputs: Inputs, row: str, files: Mapping[s
         architecture=recipe.student.model,
         data=data,
         teachers=[_teacher(teacher) for teacher in recipe.teachers],
-        labels_used=labels_of_row(row, trained.images, recipe, inputs.sets),
+        labels_used=labels_of_row(row, trained.images, recipe, inputs.sets, place.made("fuse")),
         recipe_hash=hash_json(dump_recipe(recipe)),
         metrics=metrics,
         tested_on=f"{len(test)} labelled images of the target" if test else "",

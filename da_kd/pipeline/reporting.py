@@ -18,7 +18,7 @@ from da_kd.pipeline.inputs import Inputs
 from da_kd.pipeline.results import RunMetrics, StepOutcome
 from da_kd.pipeline.runs import Run
 from da_kd.pipeline.steps import STAGES, Step, absent_rows, is_point, review_value, rows
-from da_kd.pipeline.used import labels_of_trainings
+from da_kd.pipeline.used import labels_of_pseudo, labels_of_trainings
 from da_kd.recipe import Recipe, dump_recipe
 from da_kd.stages import fuse, predict
 from da_kd.stages.evaluate import translate
@@ -30,7 +30,7 @@ from da_kd.store import Store, library_versions, write_json
 from da_kd.teachers.edges import usual_shifts
 from da_kd.training import read_result
 
-_REPORT_VERSION = 6
+_REPORT_VERSION = 7
 _RESTYLED_SHOWN, _COPIES_SHOWN = 3, 3  # source images, and copies of each
 
 
@@ -104,7 +104,6 @@ def _facts(
     done = _done(steps, store)
     test = inputs.sets.get("test")
     review = done.get("review")
-    trained = labels_of_trainings(recipe, inputs.sets)
     return ReportFacts(
         title=recipe.name,
         command=f"da-kd run {place.folder / 'recipe.yaml'} --run {place.folder}",
@@ -127,11 +126,10 @@ def _facts(
         notes=(
             *inputs.notes,
             *_sittings(done),
-            *_labels_used(done),
+            *labels_of_pseudo(recipe, done.get("fuse")),
             *_scales(recipe, done),
             *_edges(recipe, done),
-            *trained,
-            *_simulated(recipe),
+            *labels_of_trainings(recipe, inputs.sets),
         ),
         images=recipe.report.images,
         recipe_yaml=dump_recipe(recipe),
@@ -176,18 +174,6 @@ def _thresholds(recipe: Recipe, done: Mapping[str, Path], side: Literal["keep", 
     return {name: float(given[side]) for name, given in tree["classes"].items()}
 
 
-def _labels_used(done: Mapping[str, Path]) -> list[str]:
-    """Return a sentence for everything that *fuse* took from labelled images; target labels are called so."""
-    used = fuse.labels_used(done["fuse"]) if "fuse" in done else {}
-    return [
-        f"Pseudo labels: {purpose} by the labels of {'the review: its ' if audited else 'data.'}{where}"
-        f"{'; these are labels of the target domain, and every row after them has used them' if of_target else ''}."
-        for purpose, where in used.items()
-        for audited in [where.startswith("audit")]
-        for of_target in [audited or where.startswith("target")]
-    ]
-
-
 def _scales(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
     """Return a sentence for every teacher whose input size was matched to the target."""
     said = []
@@ -219,18 +205,6 @@ def _edges(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
                 "(match_edges; no label of the target was used)."
             )
     return said
-
-
-def _simulated(recipe: Recipe) -> list[str]:
-    """Return a sentence where labels played the person who reviews."""
-    if recipe.review.mode != "simulate":
-        return []
-    config = recipe.review.simulate
-    return [
-        f"Review was simulated with the labels of data.target_labelled (budget: {config.budget} boxes, order: "
-        f"{config.order}, errors: {config.error:.0%}); these are labels of the target domain, and the rows of students "
-        "have used them."
-    ]
 
 
 def _trainings(done: Mapping[str, Path]) -> dict[str, Path]:

@@ -1,11 +1,15 @@
-"""Which labels of the target trainings have used: what a reader must know before calling a row label-free."""
+"""Which labels of the target rows have used: what a reader must know before calling one label-free."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from da_kd.data import ImageSet, nested_fraction
 from da_kd.recipe import Recipe, Schedule, Teacher
+from da_kd.stages import fuse
+
+_MIX = "distill.mix"
 
 
 def labels_of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[str]:
@@ -15,36 +19,37 @@ def labels_of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[st
         recipe: says what is mixed in and validated on.
         sets: the image sets, by their key under ``data``.
     """
-    told = []
-    if recipe.distill is not None and recipe.distill.mix.target_labelled and "target_labelled" in sets:
+    return [sentence for _, sentence in _of_trainings(recipe, sets)]
+
+
+def labels_of_pseudo(recipe: Recipe, fused: Path | None) -> list[str]:
+    """Return a sentence for every use of labelled images that made pseudo labels what they are.
+
+    Args:
+        recipe: says who reviews.
+        fused: the output of *fuse*, None where there is none.
+    """
+    used = fuse.labels_used(fused) if fused is not None else {}
+    told = [
+        f"Pseudo labels: {purpose} by the labels of {'the review: its ' if audited else 'data.'}{where}"
+        f"{'; these are labels of the target domain, and every row after them has used them' if of_target else ''}."
+        for purpose, where in used.items()
+        for audited in [where.startswith("audit")]
+        for of_target in [audited or where.startswith("target")]
+    ]
+    if recipe.review.mode == "simulate":
+        config = recipe.review.simulate
         told.append(
-            f"Distill learned from the labels of {len(sets['target_labelled'])} images of data.target_labelled beside "
-            "the pseudo labels; these are labels of the target domain, and every student has used them."
+            f"Review was simulated with the labels of data.target_labelled (budget: {config.budget} boxes, order: "
+            f"{config.order}, errors: {config.error:.0%}); these are labels of the target domain, and the rows of "
+            "students have used them."
         )
-    taught = [teacher.name for teacher in recipe.teachers if _sees_target(teacher, recipe)]
-    if taught and "target_labelled" in sets:
-        who = f"Teacher{'s' if len(taught) > 1 else ''} {', '.join(repr(name) for name in taught)}"
-        told.append(
-            f"{who} learned from the labels of {len(sets['target_labelled'])} images of data.target_labelled beside "
-            "the source; these are labels of the target domain, and every student has used them."
-        )
-    for teacher in recipe.teachers:
-        if teacher.finetune is not None and "target_labelled" in sets:
-            count = len(nested_fraction(sets["target_labelled"], teacher.finetune.fraction))
-            told.append(
-                f"Teacher '{teacher.name}' went on with the labels of {count} images of data.target_labelled; these "
-                "are labels of the target domain, and every student has used them."
-            )
-    for place, schedule in _schedules(recipe).items():
-        name = schedule.validate_on if schedule is not None else None
-        if name is not None and name in sets:
-            domain = "; these are labels of the target domain" if name == "target_dev" else ""
-            count = len(sets[name])
-            told.append(f"Epochs of '{place}' were chosen by the labels of data.{name} ({count} images){domain}.")
     return told
 
 
-def labels_of_row(row: str, images: int, recipe: Recipe, sets: Mapping[str, ImageSet]) -> str:
+def labels_of_row(
+    row: str, images: int, recipe: Recipe, sets: Mapping[str, ImageSet], fused: Path | None = None
+) -> str:
     """Return which labels of the target a row has used, for its model card.
 
     Args:
@@ -52,24 +57,72 @@ def labels_of_row(row: str, images: int, recipe: Recipe, sets: Mapping[str, Imag
         images: how many it was trained on.
         recipe: what it was made by.
         sets: the image sets, by their key under ``data``.
+        fused: the output of *fuse*, None where there is none.
     """
+    parts = _parts_of(row, recipe)
+    told = [sentence for part, sentence in _of_trainings(recipe, sets) if part in parts]
+    told += labels_of_pseudo(recipe, fused) if "fuse" in parts else []
+    used = " ".join(sentence for sentence in told if "labels of the target domain" in sentence)
     if row in ("finetuned", "oracle"):
         own = f"trained on those of {images} images"
-        before = row == "finetuned" and recipe.finetune is not None and recipe.finetune.init == "student"
-        used = _of_target(labels_of_trainings(recipe, sets)) if before else ""
         return f"{own}. {used}" if used else own
-    told = labels_of_trainings(recipe, sets) if row.startswith(("student", "source_only", "teacher:")) else []
+    return used or "none to train on; what people decided in review counts as pseudo labels"
+
+
+def _of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[tuple[str, str]]:
+    """Return for every use the part of the recipe that asks for it, and the sentence."""
+    told = []
+    beside = f"learned from the labels of {len(sets.get('target_labelled', ()))} images of data.target_labelled beside"
+    last = "these are labels of the target domain, and every student has used them."
+    if recipe.distill is not None and recipe.distill.mix.target_labelled and "target_labelled" in sets:
+        told.append((_MIX, f"Distill {beside} the pseudo labels; {last}"))
+    for teacher in recipe.teachers:
+        if _sees_target(teacher, recipe) and "target_labelled" in sets:
+            told.append((_place(teacher), f"Teacher '{teacher.name}' {beside} the source; {last}"))
+    for teacher in recipe.teachers:
+        if teacher.finetune is not None and "target_labelled" in sets:
+            count = len(nested_fraction(sets["target_labelled"], teacher.finetune.fraction))
+            what = f"went on with the labels of {count} images of data.target_labelled"
+            told.append((_place(teacher), f"Teacher '{teacher.name}' {what}; {last}"))
+    for place, schedule in _schedules(recipe).items():
+        name = schedule.validate_on if schedule is not None else None
+        if name is not None and name in sets:
+            domain = "; these are labels of the target domain" if name == "target_dev" else ""
+            count = len(sets[name])
+            sentence = f"Epochs of '{place}' were chosen by the labels of data.{name} ({count} images){domain}."
+            told.append((place, sentence))
+    return told
+
+
+def _parts_of(row: str, recipe: Recipe) -> set[str]:
+    """Return the parts of the recipe that a row stands on, as far as they can ask for labels."""
     if row.startswith("teacher:"):
-        name = repr(row.removeprefix("teacher:"))
-        told = [sentence for sentence in told if sentence.startswith("Teacher") and name in sentence]
-    if row == "source_only":  # it has the schedule of *distill*, and nothing else of it
-        told = [sentence for sentence in told if sentence.startswith("Epochs of 'distill'")]
-    return _of_target(told) or "none to train on; what people decided in review counts as pseudo labels"
+        return _of_teachers(teacher for teacher in recipe.teachers if row == f"teacher:{teacher.name}")
+    if row in ("source_only", "warm_start"):
+        return {"distill"}  # they have its schedule, and nothing else of it
+    if row == "oracle":
+        own = recipe.evaluate is not None and recipe.evaluate.oracle_schedule is not None
+        return {"evaluate.oracle_schedule" if own else "distill"}
+    pseudo = {"fuse", *_of_teachers(recipe.teachers)}
+    if row != "finetuned" or recipe.finetune is None:
+        return {*pseudo, _MIX, "distill"}
+    if recipe.finetune.init == "student":
+        return {*pseudo, _MIX, "distill", "finetune"}
+    return {*(pseudo if recipe.finetune.mix.pseudo else ()), "distill", "finetune"}
 
 
-def _of_target(told: Sequence[str]) -> str:
-    """Return the sentences that are about labels of the target."""
-    return " ".join(sentence for sentence in told if "labels of the target domain" in sentence)
+def _of_teachers(teachers: Iterable[Teacher]) -> set[str]:
+    """Return the parts of the recipe that say how these teachers are trained."""
+    parts = set()
+    for teacher in teachers:
+        parts |= {_place(teacher), f"{_place(teacher)}.finetune"}
+        if teacher.weights is None and teacher.schedule is None:
+            parts.add("teach")
+    return parts
+
+
+def _place(teacher: Teacher) -> str:
+    return f"teachers.{teacher.name}"
 
 
 def _sees_target(teacher: Teacher, recipe: Recipe) -> bool:
@@ -79,6 +132,8 @@ def _sees_target(teacher: Teacher, recipe: Recipe) -> bool:
 
 
 def _schedules(recipe: Recipe) -> dict[str, Schedule | None]:
-    own = {f"teachers.{teacher.name}": teacher.schedule for teacher in recipe.teachers}
-    tuned = {f"teachers.{teacher.name}.finetune": teacher.finetune for teacher in recipe.teachers}
-    return {"teach": recipe.teach, **own, **tuned, "distill": recipe.distill, "finetune": recipe.finetune}
+    own = {_place(teacher): teacher.schedule for teacher in recipe.teachers}
+    tuned = {f"{_place(teacher)}.finetune": teacher.finetune for teacher in recipe.teachers}
+    oracle = recipe.evaluate.oracle_schedule if recipe.evaluate is not None else None
+    student = {"distill": recipe.distill, "finetune": recipe.finetune, "evaluate.oracle_schedule": oracle}
+    return {"teach": recipe.teach, **own, **tuned, **student}

@@ -10,7 +10,8 @@ from da_kd.pipeline.steps.builder import Step
 
 def lineage(steps: Mapping[str, Step], name: str) -> dict[str, Step]:
     """Return a step and every step whose output went into it, however far back, in the order they run."""
-    by_print = {step.output.fingerprint: other for other, step in steps.items()}
+    # Of steps that make the same output, the first one is there in time for whoever needs it.
+    by_print = {step.output.fingerprint: other for other, step in reversed(list(steps.items()))}
     wanted, open_ = {name}, [name]
     while open_:
         decided = steps[open_.pop()].output.parts.values()

@@ -19,6 +19,7 @@ from da_kd.errors import DataError
 
 _SHA = "S32"  # hex digits of a content hash
 _OPEN = 4  # earlier shards kept in memory; a set that only grew needs two at a time
+_UNFINISHED = ".partial"  # how the folder of an output ends until it is whole
 
 
 class Earlier:
@@ -27,7 +28,8 @@ class Earlier:
     An answer counts for any image of the same content, whatever its name; a failed one does not count.
 
     Args:
-        folders: outputs of *predict* of the same teacher, options and floor; the first that has an answer gives it.
+        folders: outputs of *predict* of the same teacher, options and floor; the first that has an answer gives it. One
+            that ends in ``.partial`` may lose this ending at any time.
         images: the images that answers are wanted for.
 
     Attributes:
@@ -40,7 +42,7 @@ class Earlier:
         self._paths: list[Path] = []
         self._file, self._row = self._find(folders, images)
         self.known = self._file >= 0
-        self._read = lru_cache(_OPEN)(read_table)
+        self._read = lru_cache(_OPEN)(_read)
 
     def of(self, indices: Sequence[int]) -> dict[int, Detections]:
         """Return the answers that are known of these images, by their place in the set.
@@ -74,6 +76,21 @@ def _shards(folders: Iterable[Path]) -> Iterator[tuple[Path, DetectionTable]]:
     for folder in folders:
         for path in sorted((folder / "shards").glob("*.parquet")):
             try:
-                yield path, read_table(path)
+                yield path, _read(path)
             except DataError:
                 continue
+
+
+def _read(path: Path) -> DetectionTable:
+    """Return an earlier shard; another run may have finished its output meanwhile, which renames the folder.
+
+    Raises:
+        DataError: the shard is in neither folder, or cannot be read.
+    """
+    try:
+        return read_table(path)
+    except DataError:
+        folder = path.parents[1]
+        if folder.suffix != _UNFINISHED or path.exists():
+            raise
+        return read_table(folder.with_suffix("") / path.relative_to(folder))

@@ -46,6 +46,7 @@ GRID = {
     "recipe": "small.yaml",
     "seeds": [1],
     "set": {"teachers.other.seed": 0},
+    "develop": {"data.test.split": "val"},
     "rows": [
         {"name": "both", "model": "student", "target_labels": "none", "defaults": True},
         {

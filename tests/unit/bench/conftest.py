@@ -51,7 +51,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _tree(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"schema": 1, "name": "table", "recipe": "small.yaml", "seeds": [0, 1], "rows": rows}
+    develop = {"data.test.split": "val"}
+    return {"schema": 1, "name": "table", "recipe": "small.yaml", "seeds": [0, 1], "develop": develop, "rows": rows}
 
 
 @pytest.fixture

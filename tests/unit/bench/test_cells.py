@@ -92,11 +92,19 @@ def test_every_refused_row_is_told_at_once(cells):
 
 def test_rows_that_cannot_be_compared_are_refused(cells):
     one = {"name": "one", "model": "source_only"}
-    other = {"render": "lab_b", "split": "val", "count": 4}
+    other = {"render": "lab_b", "split": "dev", "count": 4}
     with pytest.raises(RecipeError, match="row 'two' is scored on other images than the rest"):
-        cells([one, {**one, "name": "two", "set": {"data.test": other}}])
+        cells([one, {**one, "name": "two", "develop": {"data.test": other}}])
     with pytest.raises(RecipeError, match="row 'two' has classes that the row with the most classes lacks: cell"):
         cells([one, {**one, "name": "two", "set": renamed("cell", "RBC", "WBC")}])
+
+
+def test_choices_are_not_made_on_test_images(cells):
+    with pytest.raises(InputError, match=r"found the test images in 'source', 'student', 'oracle'; give other images"):
+        cells(develop={})
+    part = [{"name": "one", "model": "source_only", "develop": {"data.test.split": "test", "data.test.count": 2}}]
+    with pytest.raises(InputError, match="found the test images in 'one'"):
+        cells(part)
 
 
 def renamed(name, *classes):

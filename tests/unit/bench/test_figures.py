@@ -5,9 +5,10 @@ import importlib.util
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from da_kd.bench.figures import seconds_of, tree_of
+from da_kd.bench.figures import _recovered, seconds_of, tree_of
 from da_kd.bench.files import note_sitting, read_tree_of, write_all, write_measured
 from da_kd.bench.page import page
 from da_kd.bench.table import as_csv, markdown, sentences
@@ -46,6 +47,26 @@ def test_figures_are_those_of_the_outputs(tree):
     assert lines[2].startswith("| source | 0.300 [0.")
     assert "] | 0.200, 0.400 | 0.300 | 0.300 | 0.300 | 0.300 |" in lines[2]
     assert "| 40% [" in lines[3] and lines[3].endswith("| 8 + 6 | 0 |")
+
+
+def recovered(grid, gaps):
+    """Return what a row recovers of a gap of 0.1, of which resamples have these; it wins 0.05 in each."""
+    low, gaps = np.full(len(gaps), 0.3), np.array(gaps)
+    drawn = {"source": low, "student": low + 0.05, "oracle": low + gaps}
+    keys = {"gap": {"low": "source", "high": "oracle"}}
+    return _recovered("student", grid(**keys).grid, {"source": 0.3, "student": 0.35, "oracle": 0.4}, drawn)
+
+
+def test_a_resample_with_next_to_no_gap_moves_no_interval_away_from_its_value(grid):
+    found = recovered(grid, [*np.linspace(0.08, 0.12, 999), 1e-9])
+    assert found["value"] == pytest.approx(0.5)
+    assert 0.4 < found["low"] < found["value"] < found["high"] < 0.65
+
+
+def test_where_many_resamples_have_no_gap_there_is_no_interval_of_what_is_recovered(grid):
+    few, many = (recovered(grid, [*[0.0] * none, *np.linspace(0.08, 0.12, 1000 - none)]) for none in (25, 26))
+    assert few["low"] < few["value"] < few["high"]
+    assert many == {"value": few["value"], "low": None, "high": None}
 
 
 def test_one_line_a_row_and_seed_for_spreadsheets(tree):

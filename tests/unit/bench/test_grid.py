@@ -65,6 +65,7 @@ def test_a_mistake_of_the_grid_is_a_sentence(grid, key, value, told):
         ({"model": "best"}, "rows.0.model: expected a text that matches"),
         ({"line": "a"}, "rows.0: expected 'line' and 'x' together"),
         ({"step": "own"}, "rows.0.step: no such key; did you mean 'steps'?"),
+        ({"model": "teacher:big", "steps": "own"}, "rows.0: expected 'steps: own' of an oracle; found it of 'teacher"),
     ],
 )
 def test_a_mistake_of_a_row_is_a_sentence(grid, change, told):
@@ -97,6 +98,17 @@ def test_where_files_lie_and_what_seeds_there_are_is_no_choice(grid, tmp_path):
     for name in ("grid.yaml", "small.yaml"):
         (other / name).write_text((tmp_path / name).read_text())
     assert load_grid(other / "grid.yaml").choices() == choices
+
+
+def test_other_weights_of_the_same_name_are_another_choice(grid, tmp_path):
+    for folder, content in (("one", b"a"), ("two", b"b"), ("copy", b"a")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "best.pt").write_bytes(content)
+
+    def choices(folder):
+        return grid(set={"teachers": [{"name": "big", "weights": f"{folder}/best.pt"}]}).choices()
+
+    assert choices("one") == choices("copy") != choices("two")
 
 
 def test_a_row_may_have_a_recipe_of_its_own(grid, tmp_path):

@@ -6,7 +6,8 @@ import pytest
 
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs
-from da_kd.pipeline.reporting import _edges, _labels_used, _scales, _thresholds
+from da_kd.pipeline.reporting import _edges, _scales, _thresholds
+from da_kd.pipeline.used import labels_of_pseudo
 from da_kd.store import Store
 
 
@@ -23,17 +24,17 @@ def test_the_thresholds_that_were_used_are_told(recipe, steps, tmp_path):
     done = {"fuse": out}
     assert _thresholds(made, done, "keep") == pytest.approx({"RBC": 0.9, "WBC": 0.9})  # all scores are the same
     assert _thresholds(made, done, "drop")["RBC"] == 0.4 * _thresholds(made, done, "keep")["RBC"]
-    assert _labels_used(done) == ["Pseudo labels: thresholds by the labels of data.source (4 images)."]
+    assert labels_of_pseudo(made, out) == ["Pseudo labels: thresholds by the labels of data.source (4 images)."]
 
 
-def test_used_target_labels_are_called_so(tmp_path):
+def test_used_target_labels_are_called_so(recipe, tmp_path):
     tree = {"labels": {"set": "target_dev", "images": 12}}
     (tmp_path / "calibration.json").write_text(json.dumps(tree))
-    (told,) = _labels_used({"fuse": tmp_path})
+    (told,) = labels_of_pseudo(recipe(), tmp_path)
     assert told.startswith(
         "Pseudo labels: calibration by the labels of data.target_dev (12 images); these are labels of"
     )
-    assert _labels_used({}) == []
+    assert labels_of_pseudo(recipe(), None) == []
 
 
 def test_held_out_images_that_teachers_learned_from_are_told(recipe, tmp_path):

@@ -5,8 +5,8 @@ import pytest
 from da_kd.detections import State, read_table
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs, review_input
-from da_kd.pipeline.reporting import _simulated as told_of
 from da_kd.pipeline.run import run
+from da_kd.pipeline.used import labels_of_pseudo
 from da_kd.recipe.load import RecipeError
 from da_kd.stages.review import journal
 from da_kd.stages.review.journal import Box, Entry, image_id, second_look
@@ -109,8 +109,9 @@ def test_a_second_look_is_measured_anew_and_trains_nothing_anew(recipe, steps, t
 
 
 def test_a_simulated_review_is_told_in_the_report(recipe):
-    assert told_of(recipe()) == []
-    (note,) = told_of(recipe("review.mode=simulate", "review.simulate.budget=7", "review.simulate.error=0.1"))
+    assert labels_of_pseudo(recipe(), None) == []
+    changes = ("review.mode=simulate", "review.simulate.budget=7", "review.simulate.error=0.1")
+    (note,) = labels_of_pseudo(recipe(*changes), None)
     assert "labels of data.target_labelled" in note
     assert "7 boxes" in note
     assert "10%" in note
@@ -127,6 +128,19 @@ def test_a_simulated_review_runs_and_protects_what_it_decided(recipe, steps, tmp
     assert table.protected.sum() == 3
     assert set(table.state[table.protected].tolist()) <= {State.KEPT, State.DROPPED}
     assert journal.read(tmp_path / "runs") == []
+
+
+def test_what_is_decided_after_the_run_was_planned_counts_from_the_next_on(recipe, steps, tmp_path):
+    mine = recipe(*ALONE)
+    run(mine, tmp_path / "runs" / "small", until="fuse")
+    planned, store = steps(mine)["review"], Store(tmp_path / "runs")
+    (sha, *_) = load_inputs(mine, store, Job()).get("target").table.sha
+    box = Box("RBC", (6, 6, 10, 10))
+    journal.append(tmp_path / "runs", [Entry(sha, "rejected", "l", "small@1", box)])
+    store.make(planned.output, planned.work, Job())
+    assert not read_table(store.path(planned.output) / "labels.parquet").protected.any()
+    run(mine, tmp_path / "runs" / "small", until="review")
+    assert reviewed(tmp_path, None, steps(mine)).protected.sum() == 1
 
 
 def audit(tmp_path, table, images, action="accepted"):

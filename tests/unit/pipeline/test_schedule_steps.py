@@ -1,11 +1,13 @@
 """Mixed sets, scored epochs, adapted starts: the steps they make, what decides them, and what the report tells."""
 
+import json
+
 import pytest
 
 from da_kd.errors import DataError, RecipeError
 from da_kd.events import Job
 from da_kd.pipeline import load_inputs
-from da_kd.pipeline.steps import build_steps
+from da_kd.pipeline.steps import build_steps, for_rows
 from da_kd.pipeline.used import labels_of_row, labels_of_trainings
 from da_kd.store import Store
 
@@ -95,6 +97,14 @@ def test_a_start_of_another_length_is_a_training_of_its_own(recipe, steps) -> No
     assert set(steps(recipe("distill.source_steps=null"))) == set(steps(recipe()))
 
 
+def test_a_start_that_is_the_same_as_source_only_is_made_before_the_student(recipe, steps) -> None:
+    made = steps(recipe("distill={steps: 3, batch: 2, init: source, source_steps: 3}"))
+    assert prints(made)["warm_start"] == prints(made)["source_only"]
+    order = list(for_rows(made, ["student"]))
+    assert order.index("warm_start") < order.index("student")
+    assert "source_only" not in order  # it would come behind the student, and make nothing new
+
+
 def test_a_teacher_that_sees_target_images_counts_them_as_steps(recipe, steps) -> None:
     made = steps(recipe("teach={epochs: 1, batch: 1, mix: {target_labelled: 0.5}}"))
     assert made["teach:own"].training_steps == 6  # four of the source, and two
@@ -156,10 +166,51 @@ def test_target_labels_that_trainings_used_are_told(recipe, tmp_path) -> None:
     assert labels_of_row("student", 4, wanted, sets) == f"{mix} {dev}"
     assert labels_of_row("source_only", 4, wanted, sets) == dev
     assert labels_of_row("student", 4, recipe(), sets).startswith("none to train on")
-    assert labels_of_row("oracle", 4, wanted, sets) == "trained on those of 4 images"
+    assert labels_of_row("oracle", 4, wanted, sets) == f"trained on those of 4 images. {dev}"  # it has this schedule
+    assert labels_of_row("oracle", 4, recipe(), sets) == "trained on those of 4 images"
     assert labels_of_trainings(recipe(), sets) == []
     (taught,) = labels_of_trainings(recipe("teach.mix.target_labelled=1"), sets)
     assert taught.startswith("Teacher 'own' learned from the labels of 4 images of data.target_labelled")
     assert labels_of_row("student", 4, recipe("teach.mix.target_labelled=1"), sets) == taught
     assert labels_of_row("teacher:own", 4, recipe("teach.mix.target_labelled=1"), sets) == taught
     assert labels_of_row("teacher:one", 4, recipe("teach.mix.target_labelled=1"), sets).startswith("none")
+
+
+def test_target_labels_that_made_the_pseudo_labels_are_told_of_whoever_learned_from_those(recipe, tmp_path) -> None:
+    (tmp_path / "thresholds.json").write_text(json.dumps({"labels": {"set": "target_dev", "images": 12}}))
+
+    def told(row, *changes):
+        return labels_of_row(row, 4, recipe("review.mode=simulate", *changes), {}, tmp_path)
+
+    for row in ("student", "finetuned"):
+        assert "thresholds by the labels of data.target_dev (12 images); these are labels of the target" in told(row)
+        assert "Review was simulated with the labels of data.target_labelled" in told(row)
+    own = "trained on those of 4 images"
+    assert told("oracle") == told("finetuned", "finetune.init=source") == own
+    assert told("source_only").startswith("none") and told("teacher:own").startswith("none")
+    assert "simulated" in told("finetuned", "finetune={epochs: 1, init: source, mix: {pseudo: 1}}")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rows"),
+    [
+        ("teach", {"teacher:own", "student", "finetuned"}),
+        ("teachers.own.schedule", {"teacher:own", "student", "finetuned"}),
+        ("distill", {"source_only", "student", "finetuned", "oracle"}),
+        ("finetune", {"finetuned"}),
+        ("evaluate.oracle_schedule", {"oracle"}),
+    ],
+)
+def test_epochs_that_target_labels_chose_are_told_of_the_rows_of_that_schedule(recipe, tmp_path, schedule, rows):
+    wanted = recipe(DEV, f"{schedule}={{epochs: 1, validate_on: target_dev}}")
+    sets = load_inputs(wanted, Store(tmp_path / "runs"), Job()).sets
+    (epochs,) = labels_of_trainings(wanted, sets)
+    assert epochs.startswith(f"Epochs of '{schedule.removesuffix('.schedule')}' were chosen")
+    every = ("source_only", "teacher:one", "teacher:own", "student", "finetuned", "oracle")
+    assert {row for row in every if epochs in labels_of_row(row, 4, wanted, sets)} == rows
+
+
+def test_what_goes_on_from_the_source_alone_tells_of_its_own_epochs(recipe, tmp_path) -> None:
+    wanted = recipe(DEV, "finetune={epochs: 1, init: source, validate_on: target_dev}")
+    sets = load_inputs(wanted, Store(tmp_path / "runs"), Job()).sets
+    assert "Epochs of 'finetune' were chosen" in labels_of_row("finetuned", 4, wanted, sets)

@@ -130,6 +130,22 @@ def test_copying_can_be_stopped(grays, counter, said, tmp_path):
     assert sorted(shards(out)) == ["00000.parquet", "00001.parquet"]
 
 
+def test_an_output_that_another_run_finishes_meanwhile_still_answers(grays, counter, said, tmp_path):
+    whole, _, _ = said("whole", grays(**OLD), counter())
+    old, _, _ = said("old.partial", grays(**OLD), counter())
+    out, teacher = tmp_path / "new", counter()
+    out.mkdir()
+
+    def finish(event):
+        if isinstance(event, Note) and old.exists():  # it is told what was answered before, and nothing is copied yet
+            old.rename(tmp_path / "old")
+
+    predict.run("t", teacher, CONFIG, grays(**OLD), "cpu", out, Job(finish), earlier=[old])
+    assert not old.exists()
+    assert teacher.seen == []
+    assert shards(out) == shards(whole)
+
+
 def test_stored_predictions_are_asked_by_name(grays, said, tmp_path):
     rows = [{"image_id": "n10.png", "category_id": "cell", "bbox": [0, 0, 1, 1], "score": 0.5}]
     (tmp_path / "said.json").write_text(json.dumps(rows))

@@ -10,10 +10,10 @@ NAMES = ("cat", "dog")
 BOX, OTHER, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [60, 60, 70, 70]
 
 
-def table(found, vocabulary=NAMES, shas=("one", "two"), state=None):
+def table(found, vocabulary=NAMES, shas=("one", "two"), state=None, searched=None):
     records = [ImageRecord(f"{sha}.png", sha, 100, 100) for sha in shas]
     boxes = {f"{sha}.png": Detections(vocabulary, *columns) for sha, columns in found.items()}
-    return table_of(vocabulary, records, boxes, state=state)
+    return table_of(vocabulary, records, boxes, searched, state)
 
 
 def figures(checked, name):
@@ -50,6 +50,17 @@ def test_images_match_by_content_and_classes_by_name():
     assert checked.images == 1
     assert figures(checked, "cat")[0.9] == (1.0, 1.0)
     assert figures(checked, "dog")[0.9] == (None, None)
+
+
+def test_what_the_truth_does_not_cover_or_ignores_is_no_error():
+    labels = table({"one": ([BOX, OTHER, FAR, [40, 40, 50, 50]], [0.9, 0.9, 0.9, 0.9], [0, 1, 0, 0])})
+    truth = table(
+        {"one": ([BOX, [55, 55, 75, 75]], [1, 1], [0, 0])}, searched=["cat"], state={"one.png": [0, State.IGNORED]}
+    )
+    checked = check_labels(labels, truth)
+    assert list(checked.by_class) == ["cat"]
+    assert figures(checked, "cat")[0.9] == (0.5, 1.0)  # one box is right, one is wrong, one lies in what is ignored
+    assert check_labels(labels, table({"one": ([], [], [])}, searched=[])).images == 0
 
 
 def test_without_a_shared_image_there_is_nothing_to_tell():
