@@ -16,7 +16,8 @@ def settle_ultralytics() -> None:
     """Set what ultralytics reads from the environment, then silence its log; a value the user set stays.
 
     Checkpoints are read with the library's own allow-list of classes (``ULTRALYTICS_SAFE_LOAD``), since a pickle can
-    run code when it is loaded. That holds as well where the library was imported before, by whoever calls us.
+    run code when it is loaded. That, and staying off the network, holds as well where the library was imported before,
+    by whoever calls us.
     """
     settings = Path(tempfile.gettempdir()) / f"da_kd-ultralytics-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     defaults = {
@@ -32,10 +33,14 @@ def settle_ultralytics() -> None:
     from ultralytics.utils import LOGGER, env_bool
 
     LOGGER.setLevel(logging.ERROR)
-    for variable, constant in _READ_ON_IMPORT.items():
-        for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "ultralytics"]:
-            if constant in vars(module):  # modules take it over from one another by value
-                setattr(module, constant, env_bool(variable))
+    read = {constant: env_bool(variable) for variable, constant in _READ_ON_IMPORT.items()}
+    if env_bool("YOLO_OFFLINE"):
+        read["ONLINE"] = False
+        if telemetry := sys.modules.get("ultralytics.utils.events"):
+            telemetry.events.enabled = False
+    for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "ultralytics"]:
+        for constant in read.keys() & vars(module).keys():  # modules take it over from one another by value
+            setattr(module, constant, read[constant])
 
 
 def settle_ray() -> None:

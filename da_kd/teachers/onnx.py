@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 import gc
 import logging
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy.typing as npt
 
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import InputError, WeightsError
-from da_kd.hashing import hash_json
+from da_kd.hashing import hash_file, hash_json
 from da_kd.teachers.base import Failure, Image, refuse_unknown
 from da_kd.teachers.checks import finish, first_line, hash_weights, missing_package, need_file, number, whole, words
 from da_kd.teachers.coco_names import COCO_80
@@ -27,11 +29,12 @@ from da_kd.teachers.onnx_layouts import LAYOUTS, Layout, Raw, Size, guess_layout
 
 _OPTIONS = ("layout", "imgsz", "names", "iou", "max_boxes")
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_ELSEWHERE = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff]\x01)")  # then a name of that length
 _log = logging.getLogger(__name__)
 
 
 class OnnxTeacher:
-    """An exported detector; ``weights`` is the ``.onnx`` file.
+    """An exported detector; ``weights`` is the ``.onnx`` file, beside files that it keeps large tensors in.
 
     Options:
         layout: ``yolo``, ``yolo_end2end``, ``yolox`` or ``rtdetr``; ``auto``, the default, tells them apart by
@@ -58,7 +61,10 @@ class OnnxTeacher:
     def fingerprint(self) -> str:
         """Return a hash of the weights and of the options that change an answer."""
         options = [self.layout, self.imgsz, self.names, self.iou, self.max_boxes]
-        return hash_json(["onnx", 1, hash_weights(self.weights), *options])
+        parts = ["onnx", 1, hash_weights(self.weights), *options]
+        if elsewhere := _elsewhere(self.weights):
+            parts.append(elsewhere)
+        return hash_json(parts)
 
     @contextmanager
     def open(self, device: str, floor: float, batch: int) -> Iterator[_OnnxPredictor]:
@@ -74,6 +80,19 @@ class OnnxTeacher:
             yield predictor
         finally:
             predictor.close()
+
+
+def _elsewhere(weights: Path) -> dict[str, str]:
+    """Return, by name, hashes of the files that hold tensors which a model's own does not, as far as they are there.
+
+    The protobuf names such a file with each tensor, in an entry ``location``.
+    """
+    model = weights.read_bytes()
+    names = set()
+    for found in _ELSEWHERE.finditer(model):
+        low, high = (*found[1], 0)[:2]
+        names.add(os.fsdecode(model[found.end() : found.end() + (low & 0x7F | high << 7)]))
+    return {name: hash_file(path) for name in sorted(names) if (path := weights.parent / name).is_file()}
 
 
 class _OnnxPredictor:

@@ -38,6 +38,7 @@ MODELS = (
     "ssdlite320_mobilenet_v3_large",
 )
 _FIXED = {"ssd300_vgg16": 320, "ssdlite320_mobilenet_v3_large": 320}  # SSD300 takes 300 of it
+_COARSEST = 32  # pixels of the input to a place of the last map
 _OPTIONS = ("model", "names", "min_size", "max_size", "iou", "max_boxes")
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids of COCO's first list that no object has
 _COCO_IDS = tuple(number for number in range(1, 91) if number not in _COCO_GAPS)
@@ -105,19 +106,36 @@ def check_model(name: Any) -> str:
     return str(name)
 
 
-def check_trainable(name: str, imgsz: int) -> None:
-    """Refuse a model that cannot be trained with an input of this size.
+def check_trainable(name: str, imgsz: int, batch: int) -> None:
+    """Refuse a model that cannot be trained with an input of this size, or so few images a step.
 
     Args:
         name: one of :data:`MODELS`.
         imgsz: what an image's longer side is to be scaled to, in pixels.
+        batch: images a step.
 
     Raises:
-        InputError: no such model, or its input has another, fixed size.
+        InputError: no such model; its input has another, fixed size; or it needs more images a step.
     """
     fixed = _FIXED.get(check_model(name), imgsz)
     if fixed != imgsz:
         raise InputError(f"The input of {name} is fixed; expected 'imgsz: {fixed}'; found {imgsz}.")
+    least = least_batch(name, imgsz)
+    if batch < least:
+        raise InputError(
+            f"The batch normalisation of {name} needs {least} images a step at 'imgsz: {imgsz}'; expected a 'batch' of "
+            f"{least} or more; found {batch}."
+        )
+
+
+def least_batch(name: str, imgsz: int) -> int:
+    """Return how few images a model can learn from at a time: two, where its last maps have one place an image.
+
+    Args:
+        name: one of :data:`MODELS`.
+        imgsz: what an image's longer side is scaled to, in pixels; a multiple of 32.
+    """
+    return 2 if name.startswith("ssdlite") or imgsz == _COARSEST else 1
 
 
 def build_model(name: str, classes: int, sizes: Mapping[str, int] | None = None) -> Any:
@@ -180,15 +198,25 @@ class _TorchvisionPredictor:
 
     def predict(self, batch: Sequence[Image]) -> list[Detections | Failure]:
         """Return one answer per image; images of one size share a forward pass, others would pad each other."""
+        answers: list[Detections | Failure] = [Detections.empty(self.classes)] * len(batch)
+        for group in groups([image.pixels.shape for image in batch]):
+            for index, said in zip(group, self.look([batch[index].pixels for index in group]), strict=True):
+                answers[index] = self._detections(said, batch[index])
+        return answers
+
+    def look(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> list[dict[str, Any]]:
+        """Return torchvision's answers for (H, W, 3) pictures in one forward pass."""
         import torch
 
-        answers: list[Detections | Failure] = [Detections.empty(self.classes)] * len(batch)
         with torch.inference_mode():
-            for group in groups([image.pixels.shape for image in batch]):
-                tensors = [_tensor(batch[index].pixels).to(self._device) for index in group]
-                for index, said in zip(group, self.model(tensors), strict=True):
-                    answers[index] = self._detections(said, batch[index])
-        return answers
+            said: list[dict[str, Any]] = self.model([_tensor(picture).to(self._device) for picture in pictures])
+        return said
+
+    @property
+    def one_size(self) -> bool:
+        """Whether it scales and pads pictures of all sizes to the same input."""
+        transform = self.model.transform
+        return transform.fixed_size is not None or transform.max_size <= _COARSEST
 
     def _detections(self, said: Mapping[str, Any], image: Image) -> Detections:
         boxes, score = said["boxes"].cpu().numpy(), said["scores"].cpu().numpy()

@@ -7,6 +7,7 @@ folder is not run. Knows processors and raw answers; must not know how prompts w
 from __future__ import annotations
 
 import gc
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,8 +131,10 @@ class _TransformersPredictor:
 
     def _own_classes(self, outputs: Any, sizes: list[tuple[int, int]]) -> list[Answer]:
         """Return what the family's own post-processing makes of an answer (softmax or sigmoid, per query or top-k)."""
-        images = getattr(self._processor, "image_processor", self._processor)
-        said = images.post_process_object_detection(outputs, threshold=self._floor, target_sizes=sizes)
+        read = getattr(self._processor, "image_processor", self._processor).post_process_object_detection
+        most = inspect.signature(read).parameters.get("top_k")  # some families cut off by themselves, at 100 or so
+        wanted = {} if most is None else {"top_k": max(self._max_boxes, most.default or outputs.logits.shape[1])}
+        said = read(outputs, threshold=self._floor, target_sizes=sizes, **wanted)
         return [(_array(item["boxes"]), _array(item["scores"]), _array(item["labels"])) for item in said]
 
     def _grounded(self, outputs: Any, sizes: list[tuple[int, int]]) -> list[Answer]:

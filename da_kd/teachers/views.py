@@ -21,6 +21,7 @@ from da_kd.detections import Detections, Vocabulary
 from da_kd.hashing import hash_json
 from da_kd.merging.merge import MergedPool, Panel, Pool, merge_pool
 from da_kd.teachers.base import Failure, Image, Predictor, Teacher
+from da_kd.teachers.batches import out_of_memory
 from da_kd.teachers.checks import finish
 from da_kd.teachers.geometry import PAD
 
@@ -102,7 +103,7 @@ class _Views:
         for start in range(0, len(looks), self._batch):
             some = looks[start : start + self._batch]
             shown = [Image(batch[i].key, show(batch[i].pixels, w, plans[i][v].mirrored)) for i, v, w in some]
-            for (index, owner, window), said in zip(some, self._inner.predict(shown), strict=True):
+            for (index, owner, window), said in zip(some, self._ask(shown, len(batch)), strict=True):
                 if isinstance(said, Failure):
                     failed[index] = said
                 else:
@@ -110,6 +111,23 @@ class _Views:
                     parts.append(_Part(index, owner, back(said, window, size, plans[index][owner].mirrored)))
         answers = self._merged(parts, plans)
         return [failed.get(index, answers[index]) for index in range(len(batch))]
+
+    def _ask(self, shown: Sequence[Image], images: int) -> list[Detections | Failure]:
+        """Return one answer per look; where they do not fit into the memory, fewer are shown from then on.
+
+        Args:
+            shown: the looks.
+            images: how many the batch has; who asks halves it, says so, and asks again, unless it is one.
+        """
+        try:
+            return self._inner.predict(shown)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            self._batch = max(1, images // 2)
+            if images > 1 or len(shown) == 1:
+                raise
+        return [said for look in shown for said in self._ask([look], images)]
 
     def _views(self, image: Image) -> tuple[View, ...]:
         high, wide = image.pixels.shape[:2]

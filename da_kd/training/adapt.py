@@ -22,6 +22,7 @@ from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
 from da_kd.store import write_json
 from da_kd.teachers.ultralytics import load_detector
+from da_kd.training.architecture import TRANSFORMER, head_of
 from da_kd.training.object_scale import ratio_of, sides, size_for
 
 Pixels = npt.NDArray[np.uint8]
@@ -54,7 +55,7 @@ def adapt_batch_norm(
     model = detector.model.to(device).float()
     size = size or input_size(detector)
     with estimated_anew(model, weights), torch.no_grad():
-        for pixels in _letterboxed(images, size, job):
+        for pixels in _scaled(images, size, job, stretch=head_of(model.yaml) == TRANSFORMER):
             model(torch.from_numpy(pixels).to(device).float() / 255)
     _write(weights, out, size, model)
 
@@ -163,33 +164,39 @@ def estimated_anew(model: Any, weights: Path) -> Iterator[None]:
 
 
 def pictures(images: ImageSet, job: Job) -> Iterator[list[Pixels]]:
-    """Yield up to 16 (H, W, 3) RGB pictures at a time, evenly spread over the set; a last one alone is left out.
+    """Yield up to 16 (H, W, 3) RGB pictures at a time, evenly spread over the set.
+
+    One alone waits for the next ones, and is left out where none come.
 
     Raises:
-        DataError: none can be read.
+        DataError: fewer than two can be read.
     """
     good = np.flatnonzero(images.table.ok)
     chosen = good[np.unique(np.linspace(0, len(good) - 1, min(MOST, len(good))).astype(int))] if len(good) else good
-    seen = 0
+    found: list[Pixels] = []
+    seen = False
     for start in job.track(range(0, len(chosen), BATCH), "batch norm", unit="batches"):
-        found = []
         for index in chosen[start : start + BATCH]:
             try:
                 found.append(read_image(images.path(int(index))))
             except DataError:
                 continue  # *predict* counts and lists it
         if len(found) > 1:
-            seen += len(found)
+            seen = True
             yield found
+            found = []
     if not seen:
-        raise DataError("Batch-norm adaptation needs target images; found none that can be read.")
+        raise DataError(
+            "Batch-norm adaptation expected at least two target images that can be read; found "
+            f"{len(found) or 'none'}. Add images, or leave it out."
+        )
 
 
-def _letterboxed(images: ImageSet, size: int, job: Job) -> Iterator[Pixels]:
-    """Yield (N, 3, size, size) batches, letterboxed as for prediction."""
+def _scaled(images: ImageSet, size: int, job: Job, *, stretch: bool) -> Iterator[Pixels]:
+    """Yield (N, 3, size, size) batches, scaled as for prediction: letterboxed, or stretched as RT-DETR sees them."""
     from ultralytics.data.augment import LetterBox
 
-    box = LetterBox(new_shape=(size, size), auto=False)
+    box = LetterBox(new_shape=(size, size), auto=False, scale_fill=stretch)
     for found in pictures(images, job):
         batch = np.stack([box(image=picture) for picture in found])
         yield np.ascontiguousarray(batch.transpose(0, 3, 1, 2))

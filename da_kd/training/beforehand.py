@@ -27,10 +27,11 @@ def training_problems(recipe: Recipe, *, student: bool = True) -> list[str]:
     """
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="da_kd-check-") as spare:
-        for place, (kind, architecture) in _architectures(recipe, student).items():
+        for place, (kind, architecture, schedule) in _architectures(recipe, student).items():
             try:
                 if kind == "torchvision":
-                    check_trainable(architecture.model, architecture.imgsz)
+                    assert schedule is not None  # noqa: S101 - a recipe without one is refused when it is read
+                    check_trainable(architecture.model, architecture.imgsz, schedule.planned_batch)
                 else:
                     model_source(architecture, Path(spare))
             except RecipeError as error:
@@ -67,12 +68,16 @@ def check_arguments(schedule: Schedule, place: str) -> None:
         raise RecipeError([f"{place}.args: {first} Correct it or take it out."]) from error
 
 
-def _architectures(recipe: Recipe, student: bool) -> dict[str, tuple[str, Architecture]]:
-    """Return what is to be trained, by place: of which kind it is, and the model."""
-    student = student and (recipe.distill is not None or recipe.evaluate is not None)
-    wanted: dict[str, tuple[str, Architecture]] = {"student": ("ultralytics", recipe.student)} if student else {}
-    teachers = {f"teachers.{t.name}.architecture": (t.kind, t.architecture) for t in recipe.teachers}
-    return wanted | {place: (kind, made) for place, (kind, made) in teachers.items() if made is not None}
+def _architectures(recipe: Recipe, student: bool) -> dict[str, tuple[str, Architecture, Schedule | None]]:
+    """Return what is to be trained, by place: of which kind it is, the model, and how."""
+    wanted: dict[str, tuple[str, Architecture, Schedule | None]] = {}
+    if student and (recipe.distill is not None or recipe.evaluate is not None):
+        wanted["student"] = ("ultralytics", recipe.student, recipe.distill)
+    for teacher in recipe.teachers:
+        if teacher.architecture is not None:
+            how = teacher.schedule or recipe.teach
+            wanted[f"teachers.{teacher.name}.architecture"] = (teacher.kind, teacher.architecture, how)
+    return wanted
 
 
 def _schedules(recipe: Recipe, student: bool) -> dict[str, Schedule]:

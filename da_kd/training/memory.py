@@ -75,7 +75,7 @@ def _measured(start: Path, imgsz: int, lesson: Lesson, device: str) -> int:
 
 
 def halved(name: str, at_once: int, job: Job, devices: int = 1) -> int:
-    """Return half of a batch that did not fit, and say so; a device that shares a step keeps one image at least.
+    """Return half of a batch that did not fit, and say so; devices that share a step have as many images each.
 
     Args:
         name: what the training is called.
@@ -86,14 +86,15 @@ def halved(name: str, at_once: int, job: Job, devices: int = 1) -> int:
     Raises:
         SetupError: it was one image on each.
     """
-    if at_once // 2 < devices:
+    fewer = at_once // 2 // devices * devices
+    if not fewer:
         each = " on each device" if devices > 1 else ""
         raise SetupError(
             f"Training '{name}' expected memory for one image at a time{each}; there is too little. Use a smaller "
             "'imgsz', a smaller model, or another 'device'."
         )
-    warn_smaller(name, at_once, at_once // 2, job)
-    return at_once // 2
+    warn_smaller(name, at_once, fewer, job)
+    return fewer
 
 
 def warn_smaller(name: str, at_once: int, fewer: int, job: Job) -> None:

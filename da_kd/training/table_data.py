@@ -5,6 +5,7 @@ Boxes whose state is *kept* are trained on; what else labels say travels beside 
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ultralytics.data.dataset import YOLODataset
 
 from da_kd.training.regions import follow
 from da_kd.training.signals import Kind, Lesson
+
+_NO_CACHE = Path(os.devnull) / "none.npy"  # a path that cannot exist
 
 
 class TableDataset(YOLODataset):  # type: ignore[misc]
@@ -45,9 +48,16 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
             image = int(order[place])
             file = str(self.lesson.images.path(image))
             self.labels[place] = _record(file, self.lesson, image)
-            self.im_files[place], self.npy_files[place] = file, Path(file).with_suffix(".npy")
-            self.ims[place] = None
+            self.im_files[place], self.ims[place] = file, None
         return bool(changed)
+
+    def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False) -> Any:
+        """Return an image, its size, and the size it has now.
+
+        A ``.npy`` file beside an image is the user's: the library would take it for its own cache, and write to it.
+        """
+        self.npy_files[i] = _NO_CACHE
+        return super().load_image(i, rect_mode, resize_short)
 
     def update_labels_info(self, label: dict[str, Any]) -> dict[str, Any]:
         """Return a record ready to be augmented: rows by number, where there is more to carry than boxes."""
@@ -93,9 +103,9 @@ class TableDataset(YOLODataset):  # type: ignore[misc]
 class StretchedDataset(TableDataset):
     """The same for RT-DETR, which sees an image stretched to a square, in training as in prediction."""
 
-    def load_image(self, i: int, rect_mode: bool = False) -> Any:
+    def load_image(self, i: int, rect_mode: bool = False, resize_short: bool = False) -> Any:
         """Return the image, its size, and the size it has now."""
-        return super().load_image(i, rect_mode=rect_mode)
+        return super().load_image(i, rect_mode, resize_short)
 
 
 def _without_chance_guests(transforms: Any) -> None:

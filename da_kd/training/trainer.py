@@ -123,7 +123,8 @@ class TableTrainer(DetectionTrainer):  # type: ignore[misc]
         """Take an interrupted training up; the library calls this last in its set-up, when all it copies is copied."""
         super().resume_training(ckpt)
         if self._average is not None:
-            self.ema.decay = decay_of(self._average, len(self.train_loader) * self.epochs)
+            batches = len(self.train_loader) * self.epochs
+            self.ema.decay = decay_of(self._average, batches // self.accumulate)  # it moves on once a step
         if self._refresh is not None or not self._lesson.rows.plain:
             model = unwrap_model(self.model)
             set_criterion(getattr(model, "student_model", model), self.start_epoch)

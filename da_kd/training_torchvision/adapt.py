@@ -6,7 +6,7 @@ Only imported where a model is adapted.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 
 from da_kd.data import ImageSet
 from da_kd.events import Job
-from da_kd.teachers.base import Image
+from da_kd.teachers.geometry import groups
 from da_kd.teachers.torchvision import TorchvisionTeacher
 from da_kd.training.adapt import BATCH, estimated_anew, pictures
 
@@ -41,7 +41,8 @@ def adapt_torchvision(
     with TorchvisionTeacher(weights, options).open(device, _NO_BOX, BATCH) as predictor:
         with estimated_anew(predictor.model, weights):
             for found in pictures(images, job):
-                predictor.predict([Image("", picture) for picture in found])
+                for group in _passes([picture.shape for picture in found], predictor.one_size):
+                    predictor.look([found[place] for place in group])
         held = torch.load(weights, map_location="cpu", weights_only=True)
         state = held["state_dict"] if isinstance(held.get("state_dict"), Mapping) else held
         now = predictor.model.state_dict()
@@ -49,3 +50,13 @@ def adapt_torchvision(
     temporary = out / "weights.tmp.pt"
     torch.save(held, temporary)
     os.replace(temporary, out / "weights.pt")
+
+
+def _passes(sizes: Sequence[tuple[int, ...]], one_size: bool) -> list[list[int]]:
+    """Return the places of the pictures that are looked at together: those of one size, as at prediction.
+
+    Where the model brings all to one size, and one is alone with its own, all are: its last maps may have a single
+    place a picture, which has no variance.
+    """
+    alike = groups(sizes)
+    return [list(range(len(sizes)))] if one_size and any(len(group) == 1 for group in alike) else alike

@@ -10,20 +10,23 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from da_kd.detections import State
 from da_kd.errors import DaKdError, DataError
 from da_kd.events import Figures, Job
 from da_kd.store import write_json
-from da_kd.teachers.torchvision import build_model, save_checkpoint
+from da_kd.teachers.batches import cut, out_of_memory
+from da_kd.teachers.torchvision import build_model, check_trainable, least_batch, save_checkpoint
 from da_kd.training import TrainingResult, TrainingTask, read_result
+from da_kd.training.memory import free_memory, halved
 from da_kd.training_torchvision.samples import Samples, collate
 
 _DECAY = 0.998  # of the averaged weights; young averages forget faster
@@ -37,7 +40,7 @@ _REGIONS = 64  # of them per image that it learns from; with torchvision's own 5
 
 @dataclass
 class _Course:
-    """A training under way."""
+    """A training under way; ``at_once`` images, and never fewer than ``least``, go through the model together."""
 
     model: Any
     average: Any
@@ -45,6 +48,8 @@ class _Course:
     schedule: torch.optim.lr_scheduler.LambdaLR
     epochs: int
     per_epoch: int
+    at_once: int
+    least: int
     done: int = 0
     seconds: float = 0.0
     resumed_from: tuple[int, ...] = ()
@@ -62,7 +67,9 @@ def train_torchvision(task: TrainingTask, folder: Path, job: Job) -> TrainingRes
         job: told after every epoch, asked before every batch whether to stop.
 
     Raises:
-        DataError: there is no image or no box to learn from.
+        InputError: the model cannot be trained at this size, or with so few images a step.
+        DataError: there is no image or no box to learn from, or a single image where the model needs two.
+        SetupError: not even one image at a time fits into the memory.
         DaKdError: the loss is no longer a number.
         Cancelled: a person stopped it; calling again goes on.
     """
@@ -76,9 +83,14 @@ def train_torchvision(task: TrainingTask, folder: Path, job: Job) -> TrainingRes
             f"Training '{task.name}' found {len(table)} images and {boxes} boxes to learn from; it needs both. "
             "Check the data set, and 'learns' where the teacher has it."
         )
-    course = _begin(task)
-    _take_up(course, folder, task, job)
-    _run(course, task, folder, job)
+    name, imgsz, batch = task.architecture.model, task.architecture.imgsz, task.schedule.planned_batch
+    check_trainable(name, imgsz, batch)
+    if len(table) < least_batch(name, imgsz):
+        raise DataError(
+            f"Training '{task.name}' found one image to learn from; the batch normalisation of {name} needs two at "
+            f"'imgsz: {imgsz}'. Add images, or choose another 'model'."
+        )
+    course = _trained(task, folder, job)
     save_checkpoint(folder / "weights.pt", task.architecture.model, table.vocabulary, course.average.module)
     result = TrainingResult(
         epochs=course.epochs,
@@ -95,10 +107,32 @@ def train_torchvision(task: TrainingTask, folder: Path, job: Job) -> TrainingRes
     return result
 
 
-def _begin(task: TrainingTask) -> _Course:
+def _trained(task: TrainingTask, folder: Path, job: Job) -> _Course:
+    """Train to the end; where a batch does not fit into the memory, go on with fewer images at a time."""
+    at_once = min(task.schedule.planned_batch, len(task.images))
+    while True:
+        try:
+            return _attempt(task, folder, job, at_once)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            at_once = halved(task.name, at_once, job)
+        free_memory()
+
+
+def _attempt(task: TrainingTask, folder: Path, job: Job, at_once: int) -> _Course:
+    """Train from the last whole epoch to the end."""
+    course = _begin(task, at_once)
+    _take_up(course, folder, task, job)
+    _run(course, task, folder, job)
+    return course
+
+
+def _begin(task: TrainingTask, at_once: int) -> _Course:
     """Return a training before its first step."""
     schedule = task.schedule
-    per_epoch = math.ceil(len(task.images) / schedule.planned_batch)
+    least = least_batch(task.architecture.model, task.architecture.imgsz)
+    per_epoch = len(_parts(range(len(task.images)), schedule.planned_batch, least))
     epochs = schedule.epochs or max(1, round((schedule.steps or 1) / per_epoch))
     torch.manual_seed(task.setting.seed)
     architecture = task.architecture
@@ -115,7 +149,7 @@ def _begin(task: TrainingTask) -> _Course:
     total = epochs * per_epoch
     warm = max(1, round(total * _WARM_UP))
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warm, total))
-    return _Course(model, average, optimizer, rates, epochs, per_epoch)
+    return _Course(model, average, optimizer, rates, epochs, per_epoch, at_once, least)
 
 
 def _optimizer(name: str, model: Any, lr: float) -> torch.optim.Optimizer:
@@ -179,7 +213,10 @@ def _run(course: _Course, task: TrainingTask, folder: Path, job: Job) -> None:
         samples.epoch = epoch
         torch.manual_seed(task.setting.seed * 1_000_003 + epoch)  # the order, and the detector's own draws
         loader = DataLoader(
-            samples, task.schedule.planned_batch, shuffle=True, num_workers=task.setting.workers, collate_fn=collate
+            samples,
+            batch_sampler=_shuffled(len(samples), task.schedule.planned_batch, course.least),
+            num_workers=task.setting.workers,
+            collate_fn=collate,
         )
         losses = _epoch(course, loader, task.setting.device, job)
         if not all(math.isfinite(value) for value in losses.values()):
@@ -197,25 +234,39 @@ def _run(course: _Course, task: TrainingTask, folder: Path, job: Job) -> None:
         job.progress(task.name, epoch + 1, course.epochs, "epochs", speed)
 
 
+def _shuffled(count: int, batch: int, least: int) -> Iterator[list[int]]:
+    """Yield the places of an epoch's images in batches; the order is torch's own, drawn when the first is asked for."""
+    yield from _parts(list(RandomSampler(range(count))), batch, least)
+
+
+def _parts(places: Sequence[int], most: int, least: int) -> list[list[int]]:
+    """Return places in parts of ``most``; a last one of fewer than ``least`` joins the one before."""
+    parts = [list(part) for part in cut(places, max(most, least))]
+    if len(parts) > 1 and len(parts[-1]) < least:
+        parts[-2:] = [parts[-2] + parts[-1]]
+    return parts
+
+
 def _epoch(course: _Course, loader: Any, device: str, job: Job) -> dict[str, float]:
     """Go once over the images; return the mean losses by name."""
     sums: dict[str, float] = {}
     batches = 0
     for images, targets in loader:
         job.check()
-        losses = course.model(
-            [image.to(device) for image in images],
-            [{key: value.to(device) for key, value in target.items()} for target in targets],
-        )
         course.optimizer.zero_grad(set_to_none=True)
-        total = sum(losses.values())
-        values = {name: float(value.detach()) for name, value in losses.items()}
         batches += 1
-        for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + value
-        if not math.isfinite(sum(values.values())):
-            break
-        total.backward()
+        for part in _parts(range(len(images)), course.at_once, course.least):
+            losses = course.model(
+                [images[place].to(device) for place in part],
+                [{key: value.to(device) for key, value in targets[place].items()} for place in part],
+            )
+            share = len(part) / len(images)
+            values = {name: float(value.detach()) * share for name, value in losses.items()}
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
+            if not math.isfinite(sum(values.values())):
+                return {name: value / batches for name, value in sums.items()}
+            (sum(losses.values()) * share).backward()
         torch.nn.utils.clip_grad_norm_(course.model.parameters(), _CLIP)
         course.optimizer.step()
         course.schedule.step()

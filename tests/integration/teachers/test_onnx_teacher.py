@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from da_kd.errors import InputError, SetupError, WeightsError
+from da_kd.hashing import hash_file, hash_json
 from da_kd.teachers import adapter
 from da_kd.teachers.coco_names import COCO_80
 from da_kd.teachers.onnx_layouts import LAYOUTS, Raw, count_cells, guess_layout, suppress
@@ -218,6 +219,34 @@ def test_an_export_says_what_its_checkpoint_says(family, how, iou, exported, tin
         # Suppression turns a last digit into a box more or less, and that into others; without it nothing differs.
         assert alone <= (0 if iou == 1 else 0.03 * len(other))
         assert abs(len(one) - len(other)) <= 0.03 * len(other)
+
+
+@pytest.mark.parametrize("place", ["model.data", "a" * 200 + ".data"])
+def test_the_fingerprint_covers_weights_in_files_of_their_own(tmp_path, photo, place):
+    rows = np.zeros((40, 6), np.float32)
+    rows[0] = [0, 0, 64, 64, 0.9, 0]
+    prints, said = [], []
+    for score in (0.9, 0.3):
+        rows[0, 4] = score
+        import onnx
+
+        model = onnx.load(write_model(tmp_path / "one.onnx", rows))
+        (tmp_path / place).unlink(missing_ok=True)
+        path = tmp_path / "model.onnx"
+        onnx.save_model(model, path, save_as_external_data=True, location=place, size_threshold=100)
+        prints.append((hash_file(path), adapter("onnx")(path, {"names": ["a"]}).fingerprint()))
+        said.append(ask(path, {"names": ["a"]}, photo(64, 64))[0].score.tolist())
+    (file, first), (same_file, second) = prints
+    assert said == [pytest.approx([0.9]), pytest.approx([0.3])]
+    assert file == same_file
+    assert first != second
+
+
+def test_the_fingerprint_of_a_file_that_holds_all_is_what_it_always_was(tmp_path):
+    path = write_model(tmp_path / "one.onnx", np.zeros((20, 6), np.float32))
+    (tmp_path / "answer").write_bytes(b"named like one of its tensors")
+    options = ["auto", None, ("a",), 0.7, 300]
+    assert adapter("onnx")(path, {"names": ["a"]}).fingerprint() == hash_json(["onnx", 1, hash_file(path), *options])
 
 
 def test_the_names_of_coco_are_those_of_the_data(real_data):

@@ -45,6 +45,20 @@ def test_a_detr_answer_comes_out_at_the_exact_pixels_of_an_odd_size(tiny_transfo
     assert second.xyxy == pytest.approx(np.array([[8.25, 30, 24.75, 90], [23.1, 0, 33, 60]]), abs=1e-3)
 
 
+@pytest.mark.parametrize("family", ["DeformableDetrImageProcessor", "ConditionalDetrImageProcessor"])
+@pytest.mark.parametrize("most", [80, 300])
+def test_families_that_cut_off_by_themselves_give_as_many_boxes_as_asked(
+    tiny_transformers, photo, monkeypatch, family, most
+):
+    import transformers
+
+    with adapter("transformers")(tiny_transformers("detr"), {"max_boxes": most}).open("cpu", 0.3, 4) as predictor:
+        monkeypatch.setattr(predictor, "_processor", getattr(transformers, family)(do_resize=False))
+        answering(predictor, monkeypatch, np.linspace(0, 1, 450).reshape(150, 3), [BOXES[0]] * 150)
+        (found,) = predictor.predict([photo(97, 61)])
+    assert len(found) == most
+
+
 def test_an_owlv2_answer_counts_from_the_padded_square(tiny_transformers, photo, monkeypatch):
     options = {"prompts": ["cat", "dog"]}
     with adapter("transformers")(tiny_transformers("owlv2"), options).open("cpu", 0.3, 4) as predictor:

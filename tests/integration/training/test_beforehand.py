@@ -7,6 +7,7 @@ import pytest
 
 from da_kd.errors import RecipeError, WeightsError
 from da_kd.events import Job
+from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Schedule, parse_recipe
 from da_kd.teachers.ultralytics import load_detector
 from da_kd.training import train, training_problems
@@ -89,6 +90,22 @@ def test_a_checkpoint_that_runs_code_is_refused_unread(
     assert not trace.exists()
 
 
+@pytest.mark.parametrize(("wanted", "online"), [("true", False), ("false", True)])
+def test_a_library_that_was_imported_before_stays_off_the_network(
+    wanted: str, online: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_ultralytics()
+    from ultralytics import utils
+    from ultralytics.utils import checks, events
+
+    monkeypatch.setenv("YOLO_OFFLINE", wanted)  # what the user set stays
+    for module in (utils, checks, events):
+        monkeypatch.setattr(module, "ONLINE", True)
+    monkeypatch.setattr(events.events, "enabled", True)
+    settle_ultralytics()
+    assert [utils.ONLINE, checks.ONLINE, events.ONLINE, events.events.enabled] == [online] * 4
+
+
 def test_a_damaged_checkpoint_is_called_so(tmp_path: Path) -> None:
     path = tmp_path / "empty.pt"
     path.write_bytes(b"")
@@ -98,16 +115,20 @@ def test_a_damaged_checkpoint_is_called_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "imgsz", "told"),
+    ("model", "imgsz", "batch", "told"),
     [
-        ("fcos_resnet50_fpn", 160, None),
-        ("fcos_resnet50", 160, "did you mean fcos_resnet50_fpn"),
-        ("ssdlite320_mobilenet_v3_large", 160, "is fixed; expected 'imgsz: 320'; found 160"),
+        ("fcos_resnet50_fpn", 160, 1, None),
+        ("fcos_resnet50", 160, 1, "did you mean fcos_resnet50_fpn"),
+        ("ssdlite320_mobilenet_v3_large", 160, 2, "is fixed; expected 'imgsz: 320'; found 160"),
+        ("ssdlite320_mobilenet_v3_large", 320, 2, None),
+        ("ssdlite320_mobilenet_v3_large", 320, 1, "expected a 'batch' of 2 or more; found 1"),
     ],
 )
-def test_torchvision_architectures_are_looked_up_by_name(tmp_path: Path, model: str, imgsz: int, told: str) -> None:
+def test_torchvision_architectures_are_looked_up_by_name(
+    tmp_path: Path, model: str, imgsz: int, batch: int, told: str | None
+) -> None:
     made = f"teachers.big={{name: big, kind: torchvision, architecture: {{model: {model}, imgsz: {imgsz}}}}}"
-    problems = training_problems(recipe(tmp_path, made, "teach.args={colour: 0.5}"))
+    problems = training_problems(recipe(tmp_path, made, f"teach.batch={batch}", "teach.args={colour: 0.5}"))
     if told is None:
         assert problems == []
     else:

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from da_kd.data import ImageSet
-from da_kd.detections import State
+from da_kd.detections import ImageRecord, State, table_of
 from da_kd.errors import Cancelled, RecipeError
 from da_kd.events import Event, Figures, Job
 from da_kd.offline import settle_ultralytics
 from da_kd.recipe import Architecture
 from da_kd.teachers import adapter
 from da_kd.teachers.batches import predict_images
-from da_kd.training import Signals, train
+from da_kd.training import Signals, adapt_batch_norm, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -166,3 +167,22 @@ def test_images_with_fewer_places_than_queries_are_refused(detr, tmp_path: Path)
     (tmp_path / "out").mkdir()
     with pytest.raises(RecipeError, match="expected an 'imgsz' with 30 places for queries; 32 has 21"):
         train(detr(imgsz=32, epochs=1), tmp_path / "out", Job())
+
+
+def test_batch_norm_adaptation_sees_images_stretched_as_prediction_does(detr, tmp_path: Path, weights_of) -> None:
+    import cv2
+
+    (tmp_path / "out").mkdir()
+    train(detr(epochs=1), tmp_path / "out", Job())
+    adapted = {}
+    for name, (width, height) in {"wide": (96, 40), "stretched": (64, 64)}.items():
+        root = tmp_path / name
+        root.mkdir()
+        for seed in range(2):
+            pixels = np.random.default_rng(seed).integers(0, 255, (40, 96, 3), dtype=np.uint8)
+            Image.fromarray(cv2.resize(pixels, (width, height))).save(root / f"{seed}.png")
+        records = [ImageRecord(f"{seed}.png", "00" * 16, width, height, "") for seed in range(2)]
+        images = ImageSet(root, table_of(("a",), records, {}))
+        adapt_batch_norm(tmp_path / "out" / "weights.pt", images, "cpu", root, Job())
+        adapted[name] = weights_of(root / "weights.pt")
+    assert adapted["wide"] == adapted["stretched"]

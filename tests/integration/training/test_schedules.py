@@ -17,6 +17,7 @@ from da_kd.stages import distill, finetune, teach
 from da_kd.stages.evaluate import Scorer
 from da_kd.training import Extra, Setting, Signals, TrainingTask, mixed, train
 from da_kd.training.augment import PRESETS
+from da_kd.training.averaging import decay_of
 from da_kd.training.loggers import wanted_loggers
 from da_kd.training.signals import Lesson
 
@@ -250,6 +251,21 @@ def test_a_batch_that_does_not_fit_is_halved_and_steps_stay(task, small_memory, 
     told = " ".join(notes(events, "warning"))
     assert "images at a time do not fit into the memory" in told
     assert "with 2 at a time, and steps of as many images as before" in told
+
+
+def test_the_average_reaches_back_as_far_where_a_batch_was_halved(task, small_memory, monkeypatch, tmp_path) -> None:
+    small_memory(5, after=2)
+    from da_kd.training import trainer
+
+    lengths: list[int] = []
+
+    def noted(share: float, steps: int) -> Callable[[float], float]:
+        lengths.append(steps)
+        return decay_of(share, steps)
+
+    monkeypatch.setattr(trainer, "decay_of", noted)
+    assert train(task(batch=10, epochs=4, ema=0.5), tmp_path, Job()).steps == 4
+    assert lengths == [4, 4]  # before and after
 
 
 def test_one_image_that_does_not_fit_is_a_sentence(task, small_memory, tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from da_kd.data import ImageSet
-from da_kd.detections import State
+from da_kd.detections import ImageRecord, State, table_of
 from da_kd.errors import Cancelled, DataError, RecipeError, WeightsError
 from da_kd.events import Event, Figures, Job, Progress
 from da_kd.training import adapt_batch_norm, read_result, train
+from da_kd.training.adapt import pictures
+from da_kd.training.signals import Lesson
 
 
 def test_a_training_leaves_weights_curves_and_nothing_else(task, tmp_path: Path) -> None:
@@ -128,6 +131,31 @@ def test_weights_of_another_training_are_a_start(task, tmp_path: Path, weights_o
     assert np.allclose(old[name], new[name], atol=1e-3)
 
 
+@pytest.mark.parametrize("cache", ["ram", None])
+@pytest.mark.parametrize("kind", ["TableDataset", "StretchedDataset"])
+def test_arrays_beside_images_are_the_users_and_neither_seen_nor_touched(kind: str, cache, tmp_path: Path) -> None:
+    from da_kd.offline import settle_ultralytics
+
+    settle_ultralytics()
+    from ultralytics.cfg import get_cfg
+
+    from da_kd.training import table_data
+
+    arrays = {"mask": np.zeros((64, 64), np.int64), "other": np.full((64, 64, 3), 7, np.uint8), "broken": None}
+    for name, array in arrays.items():
+        Image.fromarray(np.full((64, 64, 3), 100, np.uint8)).save(tmp_path / f"{name}.png")
+        path = tmp_path / f"{name}.npy"
+        path.write_bytes(b"mine") if array is None else np.save(path, array)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    records = [ImageRecord(f"{name}.png", "00" * 16, 64, 64, "") for name in arrays]
+    lesson = Lesson(ImageSet(tmp_path, table_of(("a",), records, {})))
+    data = {"names": {0: "a"}, "nc": 1, "channels": 3, "da_kd": lesson}
+    dataset = getattr(table_data, kind)(img_path="", imgsz=64, hyp=get_cfg(), cache=cache, data=data, task="detect")
+    for place in range(len(arrays)):
+        assert (dataset.load_image(place)[0] == 100).all()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("model", ["yolov8n.yaml", "yolo26n.yaml", "yolov10n.yaml"])
 def test_every_yolo_family_trains(task, model: str, tmp_path: Path) -> None:
     assert train(task(model=model, epochs=1), tmp_path, Job()).steps == 2
@@ -160,6 +188,19 @@ def test_batch_norm_adaptation_changes_statistics_alone(task, cells: ImageSet, t
     again.mkdir()
     adapt_batch_norm(trained / "weights.pt", cells, "cpu", again, Job())
     assert weights_of(again / "weights.pt") == new
+
+
+@pytest.mark.parametrize(("readable", "told"), [((), "found none"), ((17,), "found 1"), ((0, 17), None)])
+def test_batch_norm_adaptation_needs_two_images_that_can_be_read(readable, told, tmp_path: Path) -> None:
+    for number in readable:
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{number}.png")
+    records = [ImageRecord(f"{number}.png", "00" * 16, 64, 64, "") for number in range(18)]  # a batch is 16
+    images = ImageSet(tmp_path, table_of(("a",), records, {}))
+    if told is None:
+        assert [len(batch) for batch in pictures(images, Job())] == [2]
+    else:
+        with pytest.raises(DataError, match=f"expected at least two target images that can be read; {told}"):
+            list(pictures(images, Job()))
 
 
 def test_what_is_recorded_is_json(task, tmp_path: Path) -> None:

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from da_kd.data import ImageSet, ScanCache, load_images, only_classes
 from da_kd.demo import render_set
-from da_kd.detections import State
-from da_kd.errors import Cancelled, DaKdError, DataError
-from da_kd.events import Figures, Job, Progress
+from da_kd.detections import ImageRecord, State, table_of
+from da_kd.errors import Cancelled, DaKdError, DataError, InputError, SetupError
+from da_kd.events import Figures, Job, Note, Progress
 from da_kd.recipe import Architecture, Images, Schedule
 from da_kd.teachers import adapter
 from da_kd.teachers.batches import predict_images
+from da_kd.teachers.torchvision import build_model, save_checkpoint
 from da_kd.training import Setting, TrainingTask, read_result
 from da_kd.training_torchvision import adapt_torchvision, train_torchvision
 
@@ -151,6 +153,67 @@ def test_other_families_train_on_some_of_the_classes(cells, model, imgsz, tmp_pa
         assert predictor.classes == ("Platelets", "RBC")
 
 
+@pytest.mark.parametrize(("model", "imgsz"), [("ssdlite320_mobilenet_v3_large", 320), (MODEL, 32)])
+def test_an_image_that_is_left_over_joins_those_before_where_it_could_not_be_learned_alone(
+    cells, model, imgsz, tmp_path
+) -> None:
+    assert train_torchvision(task(cells.take([0, 1, 2]), model, imgsz, epochs=1), tmp_path, Job()).steps == 1
+    with pytest.raises(InputError, match=r"needs 2 images a step .* expected a 'batch' of 2 or more; found 1"):
+        train_torchvision(task(cells, model, imgsz, batch=1), tmp_path / "one", Job())
+    with pytest.raises(DataError, match=r"found one image to learn from; .* needs two at 'imgsz: .*Add images"):
+        train_torchvision(task(cells.take([0]), model, imgsz), tmp_path / "one", Job())
+
+
+def test_a_model_that_learns_from_single_images_is_shown_the_last_one_alone(cells, tmp_path) -> None:
+    assert train_torchvision(task(cells.take([0, 1, 2]), epochs=1), tmp_path, Job()).steps == 2
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Make more images at a time than fit end as they do on a GPU; return what went through the model."""
+
+    def of(most: int) -> list[int]:
+        import torch
+
+        from da_kd.training_torchvision import train
+
+        real, taken = train.build_model, []
+
+        def limited(model, given) -> None:
+            if len(given[0]) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            taken.append(len(given[0]))
+
+        def built(*given):
+            model = real(*given)
+            model.register_forward_pre_hook(limited)
+            return model
+
+        monkeypatch.setattr(train, "build_model", built)
+        return taken
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("model", "imgsz", "most", "parts"), [(MODEL, 64, 1, [1] * 4), ("ssdlite320_mobilenet_v3_large", 320, 2, [2] * 2)]
+)
+def test_a_batch_that_does_not_fit_is_halved_and_steps_stay(
+    cells, small_memory, model, imgsz, most, parts, tmp_path
+) -> None:
+    taken, told = small_memory(most), []
+    result = train_torchvision(task(cells, model, imgsz, epochs=2, batch=16), tmp_path, Job(told.append))
+    assert (result.epochs, result.steps) == (2, 2)
+    assert taken == parts * 2
+    assert "4 images at a time do not fit" in next(event.text for event in told if isinstance(event, Note))
+
+
+def test_one_image_that_does_not_fit_is_a_sentence(cells, small_memory, tmp_path) -> None:
+    small_memory(0)
+    with pytest.raises(SetupError, match="'small' expected memory for one image at a time; there is too little"):
+        train_torchvision(task(cells), tmp_path, Job())
+
+
 def test_it_learns_what_it_sees(cells, tmp_path) -> None:
     one = cells.take([0, 1])
     plain = {"fliplr": 0, "scale": 0, "colour": 0}
@@ -179,3 +242,18 @@ def test_plain_weights_are_adapted_with_their_options_and_stay_plain(cells, stra
     assert torch.load(tmp_path / "weights.pt", weights_only=True).keys() == weights_of(straight[0]).keys()
     with adapter("torchvision")(tmp_path / "weights.pt", options).open("cpu", 0.1, 2) as predictor:
         assert predictor.classes == CLASSES
+
+
+def test_pictures_of_many_sizes_are_adapted_to_together_where_the_model_makes_them_alike(tmp_path: Path) -> None:
+    import torch
+
+    model = build_model("ssdlite320_mobilenet_v3_large", 1)
+    save_checkpoint(tmp_path / "start.pt", "ssdlite320_mobilenet_v3_large", ["a"], model)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    records = [ImageRecord(f"{side}.png", "00" * 16, side, 64, "") for side in (60, 62, 64)]
+    for record in records:
+        Image.fromarray(pixels[:, : record.width]).save(tmp_path / record.key)
+    images = ImageSet(tmp_path, table_of(("a",), records, {}))
+    adapt_torchvision(tmp_path / "start.pt", {}, images, "cpu", tmp_path, Job())
+    old, new = torch.load(tmp_path / "start.pt", weights_only=True)["state_dict"], weights_of(tmp_path)
+    assert all(bool((old[name] != new[name]).any()) for name in old if name.endswith("running_mean"))

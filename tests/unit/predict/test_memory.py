@@ -7,6 +7,7 @@ from da_kd.events import Event, Job, Note
 from da_kd.recipe import Predict
 from da_kd.stages import predict
 from da_kd.teachers.batches import predict_images
+from da_kd.teachers.views import ViewedTeacher
 
 TONES = {f"n{tone:02}": tone for tone in range(10, 28)}
 
@@ -30,6 +31,26 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_for_all(grays, counter, tm
 def test_one_image_that_does_not_fit_is_said(grays, counter):
     with pytest.raises(SetupError, match=r"too little for n10\.png \(6 x 6 pixels\)\. Use another 'device'"):
         predict_images(counter(most=0), grays(**TONES), "t", 3, Job(), "t")
+
+
+def test_a_teacher_that_looks_more_than_once_shows_fewer_views_at_a_time(grays, counter):
+    teacher, told = counter(most=2), []
+    with ViewedTeacher(teacher, True, (), "wbf").open("cpu", 0.01, 8) as predictor:
+        table = predict_images(predictor, grays(**TONES), "t", 8, Job(told.append), "t")
+    assert len(teacher.seen) == 2 * len(TONES)
+    assert max(teacher.sizes) == 2
+    assert [event.text for event in told if isinstance(event, Note)] == [
+        "8 images at a time do not fit into the memory; it goes on with 4 at a time.",
+        "4 images at a time do not fit into the memory; it goes on with 2 at a time.",
+    ]
+    assert table.searched.all()
+
+
+def test_one_image_of_which_not_all_views_fit_is_looked_at_view_by_view(grays, counter):
+    teacher = counter(most=1)
+    with ViewedTeacher(teacher, True, (), "wbf").open("cpu", 0.01, 8) as predictor:
+        predict_images(predictor, grays(n10=10), "t", 8, Job(), "t")
+    assert teacher.seen == [10, 10]
 
 
 class Broken:

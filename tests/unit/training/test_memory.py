@@ -24,3 +24,9 @@ def test_no_device_is_left_without_an_image(at_once: int, devices: int) -> None:
 
 def test_devices_that_share_a_step_keep_one_image_each() -> None:
     assert halved("student", 4, Job(), devices=2) == 2
+
+
+def test_what_is_left_can_be_divided_among_devices() -> None:
+    told: list[str] = []
+    assert halved("student", 12, Job(lambda event: told.append(getattr(event, "text", ""))), devices=4) == 4
+    assert "with 4 at a time" in told[0]
