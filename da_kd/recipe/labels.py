@@ -46,7 +46,8 @@ class Teacher(Section):
         learns: the recipe's classes that it is trained on; the default is those that the source has labels for.
         finetune: after that it goes on with labelled target images, as a student can (kind ``ultralytics``). It needs
             no ``adapt``, ``match_scale`` or ``match_edges`` then: the labels say what these guess.
-        seed: of its training; the default is the recipe's. Runs of several seeds can share one teacher so.
+        seed: of its training and of the copies it sees; the default is the recipe's. So runs of several seeds
+            share a teacher.
         classes: the teacher's class names mapped to the recipe's; null drops a class. Names that are equal need no
             entry, and other classes go nowhere. A list (``vehicle: [car, truck]``) is for a class that may be any of
             these: its boxes are *uncertain* in each, where no other teacher knows better.

@@ -26,7 +26,7 @@ class Evaluate(Section):
         oracle: the student's architecture trained on all of ``data.target_labelled``.
         oracle_schedule: the oracle's schedule; the default is that of ``distill``.
         batch: images per forward pass.
-        max_boxes: boxes per image that count.
+        max_boxes: boxes per image and class that count.
     """
 
     source_only: bool = True

@@ -25,7 +25,7 @@ from da_kd.pipeline.steps.keys import (
     training_units,
 )
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
-from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
+from da_kd.pipeline.steps.restyling import RESTYLED, copies_for, copies_of
 from da_kd.pipeline.steps.rounds import Round, first
 from da_kd.recipe import Recipe, Simulate, Teacher, TeacherFinetune
 from da_kd.stages import fuse, predict, review, teach
@@ -57,12 +57,13 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
         images = only_classes(images, learned)
         parts |= {"data.source": hash_images(images), f"teachers.{teacher.name}.learns": list(learned)}
     rates = {"target_labelled": schedule.target_labelled}
-    parts |= {**scorer_parts(builder, schedule, learned), **seen_parts(builder), **extras_parts(builder, rates)}
+    restyled = copies_for(builder, teacher.name, images, parts["seed"])
+    parts |= {RESTYLED: builder.print_of(restyled)} if restyled else {}
+    parts |= {**scorer_parts(builder, schedule, learned), **extras_parts(builder, rates)}
     score, copies = scorer_of(builder, schedule, learned), copies_of(builder)
 
     def work(out: Path, job: Job) -> None:
-        seen = seen_source(builder)
-        taught = seen if learned == seen.vocabulary else only_classes(seen, learned)
+        taught = teach.with_restyled(images, builder.made(restyled)) if restyled else images
         setting = replace(builder.setting(), seed=parts["seed"])
         extras = extras_of(builder, rates, learned)
         teach.run(teacher.name, teacher.kind, architecture, schedule, taught, setting, out, job, score, extras=extras)
@@ -251,7 +252,9 @@ def add_fuse(builder: Builder, this: Round) -> None:
         known |= _read_audit(builder, said, decided) if audit else {}
         fuse.run(this.voices, said, recipe.fuse, recipe.classes, out, job, known)
 
-    builder.add(this.name("fuse"), "fuse", parts, len(builder.inputs.get("target").table), work, version=5)
+    # Version 6: of a class's few boxes, quantiles keep hardly more than was asked.
+    version = 6 if recipe.fuse.thresholds.by == "quantile" else 5
+    builder.add(this.name("fuse"), "fuse", parts, len(builder.inputs.get("target").table), work, version=version)
 
 
 def _read_audit(

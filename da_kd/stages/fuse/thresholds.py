@@ -94,8 +94,8 @@ def computed(keep: Sequence[float | str], config: Fuse, vocabulary: Vocabulary) 
 
 
 def by_quantile(scores: Sequence[FloatArray], quantile: float) -> list[float | str]:
-    """Return for each class, given its scores, the one that this share of them lies below."""
-    return [_float(np.quantile(mine, quantile, method="lower")) if len(mine) else _NO_BOX for mine in scores]
+    """Return for each class, given its scores, the one that this share of them lies below, or a little more."""
+    return [_float(np.quantile(mine, quantile, method="higher")) if len(mine) else _NO_BOX for mine in scores]
 
 
 def by_source_distribution(scores: Sequence[FloatArray], images: IntArray, truth: DetectionTable) -> list[float | str]:

@@ -18,6 +18,7 @@ from da_kd.boxes import IntArray
 from da_kd.detections import BoolArray, Detections, DetectionTable, State, Vocabulary
 from da_kd.errors import DataError
 from da_kd.merging.matching import inside, paired
+from da_kd.stages.review.copies import each_once
 from da_kd.stages.review.estimates import (
     CONFIDENCE,
     Doubles,
@@ -48,6 +49,7 @@ class Audited:
         score: (M,) float32.
         right: (M,) bool, whether the box meets an object of its own (its class, IoU at least 0.5).
         kept: (M,) bool, whether it is a pseudo label as things stand.
+        right_as_kept: (M,) bool, whether it meets one where only these are looked at.
     """
 
     vocabulary: Vocabulary
@@ -59,6 +61,7 @@ class Audited:
     score: npt.NDArray[np.float32]
     right: BoolArray
     kept: BoolArray
+    right_as_kept: BoolArray
 
     def __len__(self) -> int:
         """Return the number of audited images."""
@@ -70,8 +73,8 @@ def compare_with_truth(
 ) -> Audited:
     """Compare labels with the truth on the audited images; images are matched by content, classes by name.
 
-    The best scores choose their object first, so what a higher threshold would leave takes nothing from the rest.
-    Boxes in ignored regions of the truth do not count, and classes that nobody looked for in an image neither.
+    The best scores choose their object first, so what a higher threshold would leave takes nothing from the rest. What
+    a rule leaves uncertain, whatever its score, takes nothing from what is kept. Of copies of an image one counts. Boxes in ignored regions of the truth do not count, and classes that nobody looked for in an image neither.
 
     Args:
         labels: pseudo labels, or what a model says, of the whole set that was drawn from.
@@ -86,6 +89,7 @@ def compare_with_truth(
         raise DataError(f"Expected truth in the classes {list(labels.vocabulary)}; found {list(truth.vocabulary)}.")
     if any(not 0 < value <= 1 for value in probability.values()):
         raise DataError("Expected the probabilities of audited images above 0 and at most 1; draw the audit again.")
+    labels = each_once(labels)
     rows = {sha: row for row, sha in enumerate(truth.sha) if sha in probability}
     pairs = [(row, rows[sha]) for row, sha in enumerate(labels.sha) if sha in rows and not labels.reason[row]]
     parts = [_one_image(labels, truth, ours, theirs) for ours, theirs in pairs]
@@ -101,18 +105,19 @@ def compare_with_truth(
     return Audited(labels.vocabulary, population, chance, objects, image, *joined)
 
 
-_COLUMNS: tuple[Any, ...] = (np.int32, np.float32, bool, bool)
+_COLUMNS: tuple[Any, ...] = (np.int32, np.float32, bool, bool, bool)
 
 
 def _one_image(labels: DetectionTable, truth: DetectionTable, ours: int, theirs: int) -> tuple[np.ndarray, ...]:
-    """Return label, score, whether it is right and whether it is kept, of each box that counts."""
+    """Return label, score, whether it is right, kept, and right among the kept, of each box that counts."""
     rows = slice(int(labels.offsets[ours]), int(labels.offsets[ours + 1]))
     use = np.isin(labels.state[rows], _SHOWN) & truth.searched[theirs][labels.label[rows]]
     boxes = Detections(labels.vocabulary, labels.xyxy[rows][use], labels.score[rows][use], labels.label[rows][use])
-    right = paired(truth.at(theirs), boxes)
-    counts = right | ~inside(truth.at(theirs, (State.IGNORED, State.UNCERTAIN)), boxes)
-    kept = (labels.state[rows] == State.KEPT)[use]
-    return boxes.label[counts], boxes.score[counts], right[counts], kept[counts]
+    right, kept = paired(truth.at(theirs), boxes), (labels.state[rows] == State.KEPT)[use]
+    alone = np.zeros(len(boxes), bool)
+    alone[kept] = paired(truth.at(theirs), boxes.pick(kept))
+    counts = right | alone | ~inside(truth.at(theirs, (State.IGNORED, State.UNCERTAIN)), boxes)
+    return boxes.label[counts], boxes.score[counts], right[counts], kept[counts], alone[counts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +255,9 @@ def figures(audited: Audited, beta: float = 1.0, seed: int = 0) -> dict[str, Any
 
 def _only_kept(audited: Audited) -> Audited:
     """Return the same with only the boxes that are pseudo labels as things stand."""
-    columns = {name: getattr(audited, name)[audited.kept] for name in ("image", "label", "score", "right", "kept")}
-    return dataclasses.replace(audited, **columns)
+    names = ("image", "label", "score", "kept", "right_as_kept")
+    columns = {name: getattr(audited, name)[audited.kept] for name in names}
+    return dataclasses.replace(audited, right=columns["right_as_kept"], **columns)
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:

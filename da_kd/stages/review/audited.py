@@ -17,6 +17,7 @@ from da_kd.stages.review import overlay
 from da_kd.stages.review.copies import each_once
 from da_kd.stages.review.journal import Entry, complete, in_force, second_look
 from da_kd.stages.review.reviewer import error_rate
+from da_kd.stages.review.sample import of_part
 
 HELD_BACK = "kept for the audit"  # why an audited image is not trained on
 
@@ -24,8 +25,8 @@ HELD_BACK = "kept for the audit"  # why an audited image is not trained on
 def truth_of_audit(images: DetectionTable, entries: Sequence[Entry]) -> tuple[DetectionTable, dict[str, float]]:
     """Return the complete labels of the audited images that are done, and by content hash their probabilities.
 
-    Where only some of the drawn images are done, they are taken for a sample of their own, drawn with smaller
-    probabilities: these are scaled so that the images done stand for as many as there are.
+    Where only some of the drawn images are done, they are taken for the first of the sample, drawn with the smaller
+    probabilities of :func:`~da_kd.stages.review.sample.of_part`.
 
     Args:
         images: all images that the audit was drawn from; their boxes do not matter.
@@ -34,11 +35,10 @@ def truth_of_audit(images: DetectionTable, entries: Sequence[Entry]) -> tuple[De
     images = each_once(images)
     done = {sha: chance for sha, chance in complete(entries, images.sha).items() if chance is not None}
     rows = [row for row, sha in enumerate(images.sha) if sha in done and not images.reason[row]]
-    chances = {images.sha[row]: float(done[images.sha[row]]) for row in rows}
-    stand_for = sum(1 / chance for chance in chances.values())
-    part = min(1.0, stand_for / max(1, int(images.ok.sum())))
-    truth = overlay.apply(_blank(images.take(rows)), [entry for entry in entries if entry.sha in chances])
-    return truth, {sha: chance * part for sha, chance in chances.items()}
+    shas = [images.sha[row] for row in rows]
+    chances = of_part(np.array([done[sha] for sha in shas], np.float64), int(images.ok.sum()))
+    truth = overlay.apply(_blank(images.take(rows)), [entry for entry in entries if entry.sha in set(shas)])
+    return truth, dict(zip(shas, chances.tolist(), strict=True))
 
 
 def seen_twice(images: DetectionTable, entries: Sequence[Entry]) -> tuple[DetectionTable, DetectionTable]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, table_of
 from da_kd.stages.review.layout import AGAIN, AUDIT, DONE, INFO, LABELS, SNAPSHOT, WORDS
 from da_kd.stages.review.reviewer import error_rate
+from da_kd.stages.review.sample import of_part
 
 DECIDED = ("accepted", "rejected")
 _INSIDE = f"{LABELS}.detections"
@@ -109,8 +110,8 @@ def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict
 
     The first of them is about every image of the data set, but has boxes of the audited ones alone; the last is how
     many images the audit was drawn from, which need not all be in the data set. Probabilities go by content. Only the
-    first images in the order of drawing count, up to the first that is not done: those are a sample as well. Their
-    probabilities are taken down by the part of the audit that they are.
+    first images in the order of drawing count, up to the first that is not done: those are a sample as well, drawn with
+    smaller probabilities.
     """
     looks = dataset.match(~fo.ViewField(AGAIN))
     keys, shas, widths, heights, draws, tags, chance = looks.values(
@@ -119,7 +120,6 @@ def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict
     order = sorted((draw, at) for at, draw in enumerate(draws) if draw is not None)
     first = next((k for k, (_, at) in enumerate(order) if DONE not in tags[at]), len(order))
     mine = [keys[at] for _, at in order[:first]]
-    part = first / max(1, len(order))
     found = looks.match(fo.ViewField("key").is_in(mine))
     vocabulary = tuple(dataset.default_classes)
     images = [ImageRecord(*image) for image in zip(keys, shas, widths, heights, strict=True)]
@@ -128,7 +128,8 @@ def audited(fo: Any, dataset: Any) -> tuple[DetectionTable, DetectionTable, dict
     labels = table_of(vocabulary, images, given, state=states)
     truth = table_of(vocabulary, [image for image in images if image.key in set(mine)], drawn)
     population = int(dataset.info.get(INFO, {}).get("of", len(labels)))
-    return labels, truth, {shas[at]: chance[at] * part for _, at in order[:first]}, population
+    chances = of_part(np.array([chance[at] for _, at in order[:first]], np.float64), population)
+    return labels, truth, dict(zip([shas[at] for _, at in order[:first]], chances.tolist(), strict=True)), population
 
 
 def errors(fo: Any, dataset: Any) -> dict[str, Any]:

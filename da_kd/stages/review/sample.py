@@ -54,6 +54,25 @@ def draw(table: DetectionTable, images: int, seed: int, size: npt.ArrayLike | No
     return Drawn(order, probability)
 
 
+def of_part(probability: Doubles, images: int) -> Doubles:
+    """Return (k,) with what probability each of the first k images of a sample came to be among these.
+
+    The order of Pareto sampling is one of odds, so the odds of a shorter sample are those of the whole one times a
+    factor. It is chosen so that the k stand for as many images as there are.
+
+    Args:
+        probability: (k,) in (0, 1], of the whole sample.
+        images: how many it was drawn from.
+    """
+    k, against = len(probability), 1 / probability - 1
+    if k + against.sum() >= images:
+        return probability
+    if not against.any():  # all images were drawn: their order is random
+        return np.full(k, k / images)
+    part: Doubles = 1 / (1 + against * (images - k) / against.sum())
+    return part
+
+
 def _mixed(size: Doubles, good: BoolArray) -> Doubles:
     """Return chances of which half is the same for all images; so none is 0."""
     total = size[good].mean()

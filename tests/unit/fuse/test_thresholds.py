@@ -44,6 +44,13 @@ def test_a_quantile_is_taken_of_each_class():
     assert by_quantile((SCORE,), 1) == [float(np.float32(0.9))]
 
 
+def test_of_a_class_with_few_boxes_hardly_more_are_kept_than_asked():
+    for count in (2, 3, 5, 10, 20, 100):
+        score = np.linspace(0, 1, count).astype(np.float32)
+        (cut,) = by_quantile((score,), 0.7)
+        assert (score >= cut).sum() < 0.3 * count + 1 - 1e-6
+
+
 def test_as_many_boxes_are_kept_as_the_source_has_per_image():
     truth = table({"a": [(0, 0, 9, 9, 1, 0)] * 3, "b": [(0, 0, 9, 9, 1, 0)]})  # two an image
     none = "the source's labels have no object of it"

@@ -6,6 +6,7 @@ from da_kd.errors import RecipeError
 from da_kd.pipeline.steps import lineage
 
 RESTYLE = "restyle={copies: 2}"
+ORDERS = ("[RBC, WBC]", "[WBC, RBC]")
 FROM_SOURCE = "distill.init=source"
 
 
@@ -65,3 +66,19 @@ def test_steps_of_a_training_count_the_copies(recipe, steps):
 def test_there_must_be_a_source(recipe):
     with pytest.raises(RecipeError, match=r"restyle: recolours the images of 'data\.source'"):
         recipe(RESTYLE, "data.source=null")
+
+
+def test_a_teacher_of_some_classes_is_shared_with_recipes_that_differ_in_the_others(recipe, steps):
+    learns = {"own": "WBC", "two": "RBC"}.items()
+    each = ", ".join(f"{{name: {name}, learns: [{label}], architecture: {{imgsz: 64}}}}" for name, label in learns)
+    first, second = (steps(recipe(RESTYLE, f"teachers=[{each}]", f"classes={names}")) for names in ORDERS)
+    assert first["restyle"].output.fingerprint != second["restyle"].output.fingerprint
+    assert first["teach:own"].output.fingerprint == second["teach:own"].output.fingerprint
+    assert {"restyle:own", "teach:own"} <= set(lineage(first, "student"))
+
+
+def test_a_teacher_with_a_seed_of_its_own_is_shared_by_runs_of_all_seeds(recipe, steps):
+    own = "teachers=[{name: own, seed: 3, architecture: {imgsz: 64}}]"
+    made = [prints(steps(recipe(RESTYLE, own, f"seed={seed}")))["teach:own"] for seed in (0, 1, 3)]
+    assert len(set(made)) == 1
+    assert "restyle:own" not in steps(recipe(RESTYLE, own, "seed=3"))

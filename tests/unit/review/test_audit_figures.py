@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from da_kd.detections import Detections, ImageRecord, State, table_of
+from da_kd.detections import Detections, ImageRecord, State, stack, table_of
 from da_kd.errors import DataError
 from da_kd.recipe import Simulate
 from da_kd.stages.evaluate.metrics import score_tables
@@ -76,6 +76,24 @@ def test_what_is_kept_is_measured_at_the_states_of_the_boxes():
     told = figures(audited())["all"]
     at = int(np.searchsorted(THRESHOLDS, 0.5))
     assert told["as_kept"]["recall"]["value"] == told["recall"]["value"][at]
+
+
+def test_a_box_that_a_rule_leaves_uncertain_takes_no_object_from_one_that_is_kept():
+    records = [ImageRecord(f"{i}.png", f"sha{i}", 200, 200) for i in range(8)]
+    objects = {one.key: Detections(NAMES, [[10, 10, 50, 50]], [1], [0]) for one in records}
+    found = {one.key: Detections(NAMES, [[10, 10, 50, 46], [10, 14, 50, 50]], [0.9, 0.7], [0, 0]) for one in records}
+    state = {one.key: np.array([State.UNCERTAIN, State.KEPT]) for one in records}
+    labels, truth = table_of(NAMES, records, found, state=state), table_of(NAMES, records, objects)
+    now = figures(compare_with_truth(labels, truth, dict.fromkeys(truth.sha, 0.5)))["classes"]["RBC"]["as_kept"]
+    assert (now["precision"]["value"], now["recall"]["value"]) == (1, 1)
+
+
+def test_copies_of_an_audited_image_count_once():
+    labels, truth = scene(images=10)
+    twice = dataclasses.replace(labels, key=tuple(f"copy of {key}" for key in labels.key))
+    both = compare_with_truth(stack([labels, twice]), truth, dict.fromkeys(truth.sha, 0.5))
+    once = compare_with_truth(labels, truth, dict.fromkeys(truth.sha, 0.5))
+    assert figures(both) == figures(once)
 
 
 def test_the_best_threshold_lies_between_wrong_and_right_scores_with_an_interval_around_it():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from da_kd.detections import ImageRecord, table_of
-from da_kd.stages.review.sample import draw
+from da_kd.stages.review.sample import draw, of_part
 
 
 def images(count: int, broken=()):
@@ -68,3 +68,23 @@ def test_no_audit_and_no_images_draw_nothing(count):
     assert draw(images(count), 0, 0).images.tolist() == []
     assert draw(images(0), 5, 0).images.tolist() == []
     assert draw(dataclasses.replace(images(count)), 0, 0).probability.tolist() == [0] * count
+
+
+def test_what_is_done_first_of_a_draw_by_size_says_the_truth_too():
+    rng = np.random.default_rng(1)
+    size = np.round(rng.lognormal(2, 1.2, 300))  # few images hold most of the objects, and are drawn first
+    found = []
+    for seed in range(40):
+        done = draw(images(300), 60, seed, size)
+        first = done.images[:30]
+        chance = of_part(done.probability[first], 300)
+        assert (1 / chance).sum() == pytest.approx(300)
+        found.append((size[first] / chance).sum() / (1 / chance).sum())
+    assert np.mean(found) == pytest.approx(size.mean(), rel=0.1)  # with one factor for all it is 1.4 times as much
+
+
+def test_a_part_of_a_uniform_draw_is_a_smaller_one_and_a_whole_one_stays():
+    assert of_part(np.full(5, 0.2), 50).tolist() == pytest.approx([0.1] * 5)
+    assert of_part(np.ones(5), 50).tolist() == pytest.approx([0.1] * 5)
+    assert of_part(np.full(10, 0.2), 50).tolist() == [0.2] * 10
+    assert of_part(np.zeros(0), 50).shape == (0,)
