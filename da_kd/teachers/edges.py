@@ -183,11 +183,11 @@ def edge_ends(pixels: npt.NDArray[np.uint8], xyxy: Floats) -> Floats:
             picture = cv2.pyrDown(picture)
         if max(picture.shape) > _MOST_SIDE:
             continue
-        ratio = np.array([picture.shape[1] / pixels.shape[1], picture.shape[0] / pixels.shape[0]])
         mine = np.flatnonzero(seen & (level == step))
         for some in np.split(mine, range(_AT_ONCE, len(mine), _AT_ONCE)):
             if len(some):
-                ends[some] = _ended(_strengths(picture, xyxy[some] * np.tile(ratio, 2)))
+                # Each time every second pixel stays, the first among them; its centre lies at a half, as before.
+                ends[some] = _ended(_strengths(picture, xyxy[some] / 2**step + (1 - 0.5**step) / 2))
     return ends
 
 

@@ -48,7 +48,7 @@ class Refresh:
 
     def last_due(self, done: int, epochs: int) -> int:
         """Return after which epoch labels were last to be made, when ``done`` of ``epochs`` are over; 0 for never."""
-        first = max(1, math.ceil(self.start * epochs))
+        first = max(1, math.ceil(self.start * epochs - 1e-9))  # 0.55 * 100 is a little more than 55
         return done - (done - first) % self.every if done >= first else 0
 
 

@@ -32,7 +32,8 @@ class Signals:
     """How a training treats doubtful labels; the defaults are those for ground truth.
 
     Attributes:
-        weight: how much a kept box counts: all the same (``none``), or its ``score``; a protected box counts 1.
+        weight: how much a kept box counts: all the same (``none``), or its ``score``; a protected box counts 1, and
+            so does ground truth.
         uncertain: what an uncertain box is: neither object nor background for its own class (``ignore``) or for all
             classes (``ignore_all``), or ``background``.
         unsearched: whether the classes that nobody looked for in an image are left alone there (``mask``) or learned
@@ -98,17 +99,19 @@ class Lesson:
         signals: how doubtful labels are treated.
         shares: parts of the set of which an epoch shows a certain number of images, not all.
         seed: what these are drawn by.
+        truth: the labels of images that are in no share are ground truth.
     """
 
     images: ImageSet
     signals: Signals = GROUND_TRUTH
     shares: tuple[Share, ...] = ()
     seed: int = 0
+    truth: bool = False
 
     @cached_property
     def rows(self) -> Rows:
         """What the labels teach."""
-        truth = np.zeros(len(self.images), bool)
+        truth = np.full(len(self.images), self.truth)
         for share in self.shares:
             truth[share.images] = share.truth
         return rows_of(self.images.table, self.signals, truth)
@@ -198,16 +201,18 @@ def doubtful(table: DetectionTable) -> bool:
 def rows_of(table: DetectionTable, signals: Signals, truth: BoolArray | None = None) -> Rows:
     """Return what the labels of a table teach; ``truth`` (I,) bool marks images with ground truth among others.
 
-    A protected box counts 1 and is never a region. A box that is *dropped* is background. One that ground truth says to
-    *ignore* is a region of its own class, whatever ``signals`` say of uncertain ones, and a class that it was not
-    searched for is masked, whatever they say of unsearched ones.
+    A protected box counts 1 and is never a region; ground truth counts 1, too, whatever scores its file has. A box that
+    is *dropped* is background. One that ground truth says to *ignore* is a region of its own class, whatever
+    ``signals`` say of uncertain ones, and a class that it was not searched for is masked, whatever they say of
+    unsearched ones.
     """
+    truth = np.zeros(len(table), bool) if truth is None else truth
     uncertain = (table.state == State.UNCERTAIN) & (signals.uncertain != "background")
     kept = np.flatnonzero(table.state == State.KEPT)
     ignored = np.flatnonzero(((table.state == State.IGNORED) | uncertain) & ~table.protected)
     unknown = ~table.searched
     if signals.unsearched == "background":
-        unknown = unknown & (False if truth is None else truth[:, None])
+        unknown = unknown & truth[:, None]
     masked = np.flatnonzero(unknown.any(axis=1))
 
     classes = len(table.vocabulary)
@@ -224,7 +229,8 @@ def rows_of(table: DetectionTable, signals: Signals, truth: BoolArray | None = N
         ).astype(np.int32),
     }
     if signals.weight == "score":
-        columns["weight"][: len(kept)] = np.where(table.protected, 1, table.score)[kept]
+        sure = table.protected | truth[table.image_index]
+        columns["weight"][: len(kept)] = np.where(sure, 1, table.score)[kept]
     image = np.concatenate([table.image_index[kept], table.image_index[ignored], masked])
     order = np.argsort(image, kind="stable")
     return Rows(

@@ -59,6 +59,7 @@ class TrainingTask:
         score: what scores the averaged weights after every epoch, on what ``schedule.validate_on`` says; None where a
             fixed schedule decides. Fit for pickling.
         features: weights of a teacher whose features the model imitates beside its labels; None for no such thing.
+        truth: the labels of images that are in no share are ground truth.
     """
 
     name: str
@@ -72,12 +73,13 @@ class TrainingTask:
     refresh: Refresh | None = None
     score: Score | None = None
     features: Path | None = None
+    truth: bool = False
 
     @cached_property
     def lesson(self) -> Lesson:
         """The images, and what their labels teach."""
         images = as_background(self.images, self.unanswerable) if self.unanswerable else self.images
-        return Lesson(images, self.signals, self.shares, self.setting.seed)
+        return Lesson(images, self.signals, self.shares, self.setting.seed, self.truth)
 
     @cached_property
     def unanswerable(self) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from da_kd.data import ImageSet
+from da_kd.detections import State
 from da_kd.hashing import hash_file
 from da_kd.recipe import Architecture, Schedule
 from da_kd.training import doubtful
@@ -59,6 +60,11 @@ def schedule_keys(schedule: Schedule, prefix: str) -> dict[str, Any]:
 def ground_truth_version(images: ImageSet) -> int:
     """Return the version of a training on ground truth: since 2, what it leaves open is not learned as background."""
     return 2 if doubtful(images.table) else 1
+
+
+def weighs_truth(weight: str, truth: Iterable[ImageSet]) -> bool:
+    """Return whether boxes count by score and ground truth has scores below 1, which COCO files can give."""
+    return weight == "score" and any((each.table.score[each.table.state == State.KEPT] < 1).any() for each in truth)
 
 
 def training_units(architecture: Architecture, schedule: Schedule, images: ImageSet, more: float = 0) -> float:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from da_kd.data import ImageSet, nested_fraction
 from da_kd.data import fingerprint as hash_images
+from da_kd.data.classes import names_of
 from da_kd.detections import DetectionTable, read_table
 from da_kd.events import Job
-from da_kd.hashing import hash_file
+from da_kd.hashing import hash_file, hash_json
 from da_kd.pipeline.steps.builder import Builder
 from da_kd.pipeline.steps.keys import (
     architecture_keys,
@@ -19,12 +21,15 @@ from da_kd.pipeline.steps.keys import (
     schedule_keys,
     training_steps,
     training_units,
+    weighs_truth,
 )
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
 from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round
 from da_kd.recipe import Distill, Recipe, Schedule
-from da_kd.stages import distill, finetune, fuse
+from da_kd.stages import distill, finetune, fuse, predict
+from da_kd.stages.fuse.thresholds import Cuts
+from da_kd.stages.review import read_journal
 from da_kd.teachers.device import resolve_device
 from da_kd.training import Extra, Refresh, Signals, TrainingTask, adapt_batch_norm, train
 from da_kd.training.signals import GROUND_TRUTH
@@ -50,17 +55,27 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
         parts.pop(key, None)  # without it a student is as it was before there was such a key
     features, decided = _features(builder, config)
     parts |= decided
+    done: Mapping[str, tuple[str, ...]] = {}
     if config.refresh is not None:
         parts |= {"predict.floor": recipe.predict.floor, "fuse.iou": recipe.fuse.iou}
+        done = distill.completed(read_journal(builder.workspace), target.table.sha, recipe.classes)
+    if done:
+        parts["review.completed"] = hash_json(done)
     if begin:
         parts[begin.partition("@")[0]] = builder.print_of(begin)
     rates = {"target_labelled": config.mix.target_labelled, "source": config.mix.source}
     score = scorer_of(builder, config)
     parts |= {**extras_parts(builder, rates), **scorer_parts(builder, config)}
+    truth = [builder.inputs.get(name) for name, rate in rates.items() if rate]
+    refreshes_coarse = config.refresh is not None and _may_be_several(this)
+    # Version 2: all ground truth counts 1, and boxes that may be of one of several classes are not made anew.
+    version = 2 if refreshes_coarse or weighs_truth(config.weight, truth) else 1
 
     def work(out: Path, job: Job) -> None:
         labels = _usable(target, read_table(builder.made(review, "labels.parquet")))
-        refresh = _refresh(builder, this, config)
+        if refreshes_coarse:
+            labels = _coarse_marked(builder, this, labels)
+        refresh = _refresh(builder, this, config, done)
         setting = builder.setting()
         distill.run(
             recipe.student,
@@ -78,7 +93,7 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
 
     mixed_in = sum(rates.values())
     units, steps = training_units(recipe.student, config, target, mixed_in), training_steps(config, target, mixed_in)
-    builder.add(name or this.name("student"), "distill", parts, units, work, training_steps=steps)
+    builder.add(name or this.name("student"), "distill", parts, units, work, version=version, training_steps=steps)
 
 
 def _features(builder: Builder, config: Distill) -> tuple[Path | None, dict[str, Any]]:
@@ -90,15 +105,32 @@ def _features(builder: Builder, config: Distill) -> tuple[Path | None, dict[str,
     return None, {}
 
 
-def _refresh(builder: Builder, this: Round, config: Distill) -> Refresh | None:
-    """Return how the labels of a round are made anew as its student learns; what *review* accepts stays the bar."""
-    if config.refresh is None:
-        return None
+def _may_be_several(this: Round) -> bool:
+    """Return whether who labels has classes that may be one of several."""
+    return any(len(names_of(target)) > 1 for teacher in this.voices for target in teacher.classes.values())
+
+
+def _coarse_marked(builder: Builder, this: Round, labels: ImageSet) -> ImageSet:
+    """Return a round's labels with the boxes marked that may be of one of several classes."""
+    classes, maps = builder.recipe.classes, {}
+    for teacher in this.voices:
+        own = predict.StoredPredictions(builder.made(f"predict:{teacher.name}")).vocabulary
+        maps[teacher.name] = fuse.class_map(teacher.name, own, classes, teacher.classes)
+    return dataclasses.replace(labels, table=distill.mark_coarse(labels.table, maps, _bar(builder, this)))
+
+
+def _bar(builder: Builder, this: Round) -> Cuts:
+    """Return the thresholds by which a round's labels are made anew; what *review* accepts stays the bar."""
     recipe = builder.recipe
     cuts = fuse.read_cuts(builder.made(this.name("fuse")), recipe.classes)
-    if recipe.review.mode == "auto":
-        cuts = cuts.at_least(recipe.review.accept.score)
-    return distill.refresh_of(config, recipe.fuse, cuts, recipe.predict)
+    return cuts.at_least(recipe.review.accept.score) if recipe.review.mode == "auto" else cuts
+
+
+def _refresh(builder: Builder, this: Round, config: Distill, done: Mapping[str, tuple[str, ...]]) -> Refresh | None:
+    """Return how the labels of a round are made anew as its student learns, if they are."""
+    if config.refresh is None:
+        return None
+    return distill.refresh_of(config, builder.recipe.fuse, _bar(builder, this), builder.recipe.predict, done)
 
 
 def _start_of(builder: Builder, this: Round) -> str:
@@ -189,6 +221,8 @@ def add_finetune(builder: Builder) -> None:
 
     units = training_units(recipe.student, config, labelled, mix.source + mix.pseudo)
     steps, version = training_steps(config, labelled, mix.source + mix.pseudo), ground_truth_version(labelled)
+    if weighs_truth(signals.weight, [labelled, *([builder.inputs.get("source")] if mix.source else ())]):
+        version = 3  # all ground truth counts 1
     builder.add("finetuned", "finetune", parts, units, work, version=version, training_steps=steps)
 
 

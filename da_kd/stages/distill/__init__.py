@@ -8,9 +8,12 @@ from pathlib import Path
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.recipe import Distill, Fuse, Predict, Student
-from da_kd.stages.distill.relabel import Relabel
+from da_kd.stages.distill.completed import Completed, completed
+from da_kd.stages.distill.relabel import Relabel, mark_coarse
 from da_kd.stages.fuse.thresholds import Cuts
 from da_kd.training import Extra, Refresh, Score, Setting, Signals, TrainingTask, mixed, train
+
+__all__ = ["completed", "mark_coarse", "refresh_of", "run", "signals_of"]
 
 
 def run(
@@ -74,7 +77,7 @@ def signals_of(config: Distill) -> Signals:
     )
 
 
-def refresh_of(config: Distill, fuse: Fuse, cuts: Cuts, predict: Predict) -> Refresh | None:
+def refresh_of(config: Distill, fuse: Fuse, cuts: Cuts, predict: Predict, done: Completed) -> Refresh | None:
     """Return how a student's labels are made anew while it learns, None where the recipe does not ask for it.
 
     Args:
@@ -82,8 +85,9 @@ def refresh_of(config: Distill, fuse: Fuse, cuts: Cuts, predict: Predict) -> Ref
         fuse: how teachers are merged; fixed labels and student are, by the same overlap.
         cuts: the thresholds that turn scores into states.
         predict: how the student is asked.
+        done: what people completed, beyond what the labels tell.
     """
     if config.refresh is None:
         return None
-    rule = Relabel(config.refresh, cuts, fuse.iou)
+    rule = Relabel(config.refresh, cuts, fuse.iou, done)
     return Refresh(config.refresh.every, config.refresh.start, predict.floor, predict.batch, rule)

@@ -7,8 +7,8 @@ tables; must not know a model, an epoch, or where labels are kept.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from da_kd.detections import BoolArray, DetectionTable, State, Vocabulary
 from da_kd.events import Job
 from da_kd.merging.merge import MergedPool, Panel, Pool, merge_pool
 from da_kd.recipe import Refresh
+from da_kd.stages.distill.completed import Completed
+from da_kd.stages.fuse.classes import ClassMap
 from da_kd.stages.fuse.thresholds import Cuts
 from da_kd.training.refresh import VOICE
 
@@ -31,19 +33,23 @@ class Relabel:
 
     Fixed labels and student are two voices of a weighted boxes fusion: a box's score is the mean of both, the student's
     counting ``share``, one that says nothing as 0; thresholds turn scores into states. These stay as they are: boxes
-    that a person decided on, boxes that ground truth ignores, and boxes of classes that nobody searched the image for.
+    that a person decided on, boxes that ground truth ignores, boxes of classes that nobody searched the image for, and
+    boxes that nobody saw who can tell their class (see :func:`mark_coarse`).
     The student adds none of a class that the image was not searched for, none in an image all of whose boxes a person
-    decided on, none over a box that a person kept, and none over one of its class that a person rejected.
+    decided on, none of a class that a person completed there, none over a box that a person kept, and none over one of
+    its class that a person rejected.
 
     Attributes:
         config: the recipe's section.
         cuts: the thresholds.
         overlap: IoU from which two boxes are one object.
+        completed: what people completed, beyond what the labels tell.
     """
 
     config: Refresh
     cuts: Cuts
     overlap: float
+    completed: Completed = field(default_factory=dict)
 
     def __call__(self, fixed: DetectionTable, said: DetectionTable, job: Job) -> DetectionTable:
         """Return labels of the same images, in the same order.
@@ -54,8 +60,8 @@ class Relabel:
             job: hears of classes that keep their fixed labels.
         """
         searched = fixed.searched[fixed.image_index, fixed.label]
-        stays = fixed.protected | (fixed.state == State.IGNORED) | ~searched
-        merged = self._merged([(fixed, ~stays), (said, _heard(fixed, said, self.overlap))])
+        stays = fixed.protected | (fixed.state == State.IGNORED) | ~searched | (fixed.agreement == 0)
+        merged = self._merged([(fixed, ~stays), (said, _heard(fixed, said, self.overlap, self.completed))])
         state = self.cuts.states(merged.score, merged.label)
         old = _counts(fixed.label[~stays & (fixed.state == State.KEPT)], fixed)
         new = _counts(merged.label[state == State.KEPT], fixed)
@@ -92,9 +98,32 @@ class Relabel:
         return np.asarray(lost | exploded)
 
 
-def _heard(fixed: DetectionTable, said: DetectionTable, overlap: float) -> BoolArray:
+def mark_coarse(labels: DetectionTable, maps: Mapping[str, ClassMap], cuts: Cuts) -> DetectionTable:
+    """Return fused labels in which a box that may be of one of several classes has agreement 0.
+
+    So many of the teachers able to tell its class saw it; sets that are mixed keep that, if not what each said.
+    Where a teacher has both the class and the coarse one, a box not kept in spite of its score is taken for coarse.
+
+    Args:
+        labels: of *fuse*, with what every teacher said, reviewed or not.
+        maps: by name, where each teacher's classes go.
+        cuts: the thresholds that labels are made anew by.
+    """
+    silent, ordered = np.isnan(labels.teacher_score), [maps[name] for name in labels.teachers]
+    able = np.array([item.able for item in ordered], bool)[:, labels.label].T
+    unclear = np.array([item.may_be.any(axis=0) for item in ordered], bool)[:, labels.label].T
+    held_back = (labels.state == State.UNCERTAIN) & (cuts.states(labels.score, labels.label) == State.KEPT)
+    coarse = ~(silent | able).all(axis=1) | ((silent | unclear).all(axis=1) & held_back)
+    return dataclasses.replace(labels, agreement=np.where(coarse, np.float32(0), labels.agreement))
+
+
+def _heard(fixed: DetectionTable, said: DetectionTable, overlap: float, completed: Completed) -> BoolArray:
     """Return which of the student's boxes may be taken up."""
-    heard: BoolArray = fixed.searched[said.image_index, said.label].copy()
+    open_ = fixed.searched.copy()
+    for image, sha in enumerate(fixed.sha):
+        if sha in completed:
+            open_[image] &= ~np.isin(fixed.vocabulary, completed[sha])
+    heard: BoolArray = open_[said.image_index, said.label]
     for image in np.unique(fixed.image_index[fixed.protected]).tolist():
         mine = np.arange(*fixed.offsets[image : image + 2])
         theirs = np.arange(*said.offsets[image : image + 2])

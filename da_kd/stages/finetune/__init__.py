@@ -40,7 +40,7 @@ def run(
         score: what scores the epochs, where the configuration asks for it.
     """
     images, shares = mixed(labelled, extras, truth=True) if extras else (labelled, ())
-    task = TrainingTask("finetuned", student, start, config, images, setting, signals, shares, score=score)
+    task = TrainingTask("finetuned", student, start, config, images, setting, signals, shares, score=score, truth=True)
     result = train(task, out, job)
     more = f", {sum(share.count for share in shares)} of them mixed in" if shares else ""
     kind = "images" if shares else "labelled images"

@@ -105,7 +105,7 @@ def test_the_recipes_refresh_reaches_the_student_under_its_guard(cells: ImageSet
     made, told = [], []
     for name, lost in {"free": 0.0, "guarded": 0.5}.items():
         config = Distill(epochs=2, batch=5, refresh=Wanted(every=1, start=0.0, share=0.99, lost=lost))
-        refresh = distill.refresh_of(config, Fuse(), _cuts(), Predict())
+        refresh = distill.refresh_of(config, Fuse(), _cuts(), Predict(), {})
         events: list[Event] = []
         (tmp_path / name).mkdir()
         student, setting = Student(width=0.125, imgsz=64), Setting(0, "cpu")

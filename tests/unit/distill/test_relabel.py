@@ -1,15 +1,22 @@
 """Labels made anew of fixed ones and the student's: what moves, what no student may touch, what stops a collapse."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from da_kd.data import ImageSet
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, table_of
 from da_kd.events import Event, Job, Note
-from da_kd.recipe import Refresh
+from da_kd.recipe import Fuse, Refresh, Teacher
+from da_kd.stages import fuse
+from da_kd.stages.distill import completed, mark_coarse
 from da_kd.stages.distill.relabel import Relabel
 from da_kd.stages.fuse.thresholds import Cuts
+from da_kd.stages.review import overlay
+from da_kd.stages.review.journal import Box, Entry, image_id
+from da_kd.training import Extra, mixed
 
 NAMES = ("a", "b")
 CUTS = Cuts((0.5, 0.5), (0.1, 0.1), (False, False), {})
@@ -129,3 +136,76 @@ def test_thresholds_come_back_as_they_were_written_and_review_may_raise_them() -
     assert again == cuts
     assert again.at_least(0.7).keep == (0.7, 0.8)
     assert again.at_least(0.7).drop == cuts.drop
+
+
+def fused_marked(own: tuple[str, ...], given: dict, boxes: list[tuple]) -> DetectionTable:
+    """Return labels of one teacher that knows both classes and one of classes ``own``, the coarse ones marked."""
+    record = ImageRecord("0.png", "0", 100, 100)
+    places, scores, labels = zip(*boxes, strict=True)
+    said = {
+        "fine": table([(THERE, 0.7, 0)]),
+        "other": table_of(own, [record], {"0.png": Detections(own, np.array(places), scores, labels)}),
+    }
+    teachers = [Teacher(name="fine", weights="w"), Teacher(name="other", weights="w", classes=given)]
+    maps = {t.name: fuse.class_map(t.name, said[t.name].vocabulary, NAMES, t.classes) for t in teachers}
+    return mark_coarse(fuse.fuse(teachers, said, maps, Fuse(), NAMES, Job()), maps, CUTS)
+
+
+def test_a_box_of_one_of_several_classes_is_never_kept_by_itself() -> None:
+    given = {"any": ("a", "b")}
+    fixed = fused_marked(("any",), given, [(HERE, 0.9, 0)])
+    coarse = [(0, HERE, 0.9, 0, UNCERTAIN), (0, HERE, 0.9, 1, UNCERTAIN)]
+    assert [row for row in boxes(fixed) if row[1] == HERE] == coarse
+    truth = ImageSet(Path("/s"), dataclasses.replace(table([(HERE, 1.0, 0)]), key=("s.png",), sha=("s",)))
+    both, _ = mixed(ImageSet(Path("/t"), fixed), [Extra("source", truth, 1.0)])  # forgets who said what
+    for labels in (fixed, both.table.take([0])):
+        made = boxes(relabel(labels, table([(THERE, 0.7, 0)]), share=0.3))
+        assert [row for row in made if row[1] == HERE] == coarse
+        assert [row for row in made if row[1] == THERE] == [(0, THERE, 0.7, 0, KEPT)]
+
+
+def test_a_box_of_one_of_several_classes_does_not_raise_what_the_student_says() -> None:
+    fixed = fused_marked(("any",), {"any": ("a", "b")}, [(HERE, 0.4, 0)])
+    made = boxes(relabel(fixed, table([(THERE, 0.7, 0), (HERE, 0.9, 0)])))
+    here = [(0.4, 0, UNCERTAIN), (0.4, 1, UNCERTAIN), (0.45, 0, UNCERTAIN)]
+    assert [row[2:] for row in made if row[1] == HERE] == here
+
+
+def test_who_has_the_class_and_the_coarse_one_is_heard_of_the_class_alone() -> None:
+    fixed = fused_marked((*NAMES, "any"), {"any": NAMES}, [(HERE, 0.9, 2), (FAR, 0.8, 1), (THERE, 0.1, 0)])
+    made = boxes(relabel(fixed, table([(FAR, 0.8, 1), (THERE, 0.9, 0)])))
+    assert [row for row in made if row[1] == HERE] == [(0, HERE, 0.9, 0, UNCERTAIN), (0, HERE, 0.9, 1, UNCERTAIN)]
+    assert [row[2:] for row in made if row[1] == FAR] == [(0.6, 1, KEPT)]
+    assert [row[2:] for row in made if row[1] == THERE] == [(0.65, 0, KEPT)]
+
+
+def done(number: int, *classes: str) -> Entry:
+    return Entry(str(number), "complete", image_id(str(number)), "d", classes=classes)
+
+
+def test_nothing_is_added_where_a_person_completed_an_empty_image() -> None:
+    entries = [done(0), done(1, "a"), done(2)]
+    fixed = overlay.apply(table([], [(THERE, 0.6, 1)], [(HERE, 0.6, 0)], []), entries)
+    said = table(*[[(HERE, 0.9, 0), (FAR, 0.9, 1)]] * 4)
+    rule = Relabel(Refresh(share=0.9), CUTS, 0.55, completed(entries, fixed.sha, NAMES))
+    new = [(image, label) for image, _, _, label, state in boxes(rule(fixed, said, Job())) if state == KEPT]
+    assert new == [(1, 1), (3, 0), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "classes", "told"),
+    [
+        ("added", "a", (), {}),
+        ("accepted", "b", NAMES, {}),
+        ("added", "a", ("a",), {"0": ("a",)}),
+        ("added", "other", (), {"0": NAMES}),
+        ("rejected", "a", ("b", "a", "other"), {"0": NAMES}),
+        ("added", "other", ("other",), {}),
+        ("withdrawn", "a", (), {"0": NAMES}),
+    ],
+)
+def test_an_image_is_named_where_its_labels_do_not_tell_that_it_is_complete(action, name, classes, told) -> None:
+    box = Box(name, (1, 1, 9, 9))
+    entries = [Entry("0", "added", "x", "d", None, box), Entry("0", action, "x", "d", box, box), done(0, *classes)]
+    assert completed(entries, ["0", "1"], NAMES) == told
+    assert completed(entries, ["1"], NAMES) == {}

@@ -49,6 +49,17 @@ def test_an_edge_is_found_where_it_ends_in_small_boxes_and_in_large_ones(side):
         assert np.abs(ends - expected).max() < 0.03 + 2.5 / side
 
 
+@pytest.mark.parametrize("side", [90, 220, 400, 800])
+def test_edges_of_large_boxes_are_not_seen_shifted(side):
+    seen = []
+    for place in range(side // 2, side // 2 + 8):
+        pixels = np.full((2 * side, 2 * side, 3), 220, np.uint8)
+        pixels[place : place + side, place : place + side] = 60
+        seen.append(side * edge_ends(pixels, np.array([[place, place, place + side, place + side]], float))[0])
+    left, top, right, bottom = np.mean(seen, axis=0)  # over places, since smaller pictures have larger pixels
+    assert abs(left - right) < 0.5 and abs(top - bottom) < 0.5
+
+
 def test_where_there_is_no_edge_nothing_is_moved_far_and_a_speck_is_not_looked_at():
     flat = np.full((64, 64, 3), 128, np.uint8)
     ends = edge_ends(flat, np.array([[20.0, 20, 44, 44], [30, 30, 32, 60]]))

@@ -10,7 +10,9 @@ from da_kd.data import ImageSet, joined, without_copies
 from da_kd.detections import Detections, ImageRecord, State, table_of
 from da_kd.errors import DataError
 from da_kd.events import Job
-from da_kd.training import Extra, Signals, mixed
+from da_kd.recipe import Finetune, Student
+from da_kd.stages import finetune
+from da_kd.training import Extra, Setting, Signals, TrainingTask, mixed
 from da_kd.training.mixing import Share
 from da_kd.training.signals import Kind, Lesson, check_labels
 
@@ -118,3 +120,23 @@ def test_what_is_mixed_in_does_not_make_up_for_labels_that_have_no_box() -> None
     with pytest.raises(DataError, match="found 1 images and 0 boxes to learn from"):
         check_labels("student", Lesson(images, shares=shares), Job())
     assert check_labels("student", Lesson(images), Job()) == 1
+
+
+def test_ground_truth_counts_fully_whatever_scores_its_file_has() -> None:
+    images, shares = mixed(a_set("t", "p"), [Extra("source", a_set("s", "q"), 1.0)])
+    assert Lesson(images, Signals(weight="score"), shares).rows.weight.tolist() == [0.5, 1.0]
+
+
+def test_what_fine_tuning_goes_on_with_counts_fully_beside_pseudo_labels(monkeypatch, tmp_path: Path) -> None:
+    given: list[TrainingTask] = []
+
+    def train(task: TrainingTask, *_) -> None:
+        given.append(task)
+        raise InterruptedError
+
+    monkeypatch.setattr(finetune, "train", train)
+    pseudo, signals = Extra("pseudo", a_set("t", "q"), 1.0, truth=False), Signals(weight="score")
+    wanted = (Student(), Finetune(epochs=1), a_set("l", "p"), tmp_path, Setting(0, "cpu"), tmp_path, Job())
+    with pytest.raises(InterruptedError):
+        finetune.run(*wanted, extras=[pseudo], signals=signals)
+    assert given[0].lesson.rows.weight.tolist() == [1.0, 0.5]

@@ -1,6 +1,7 @@
 """Refreshed labels on the disk: those of one epoch, for the images that were not mixed in."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from da_kd.data import ImageSet
 from da_kd.detections import Detections, ImageRecord, State, table_of
 from da_kd.errors import DataError
 from da_kd.training.mixing import Share
-from da_kd.training.refresh import forget_labels, refreshed
+from da_kd.training.refresh import Refresh, forget_labels, refreshed
 from da_kd.training.signals import Lesson
 
 NAMES = ("a", "b")
@@ -38,3 +39,9 @@ def test_images_that_were_mixed_in_keep_their_labels(tmp_path: Path, shares, own
         refreshed(fixed, 8, tmp_path)
     forget_labels(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_begins_after_just_the_share_of_the_epochs_that_was_asked_for() -> None:
+    for share, epochs in itertools.product(range(1, 101), range(1, 101)):
+        rule, first = Refresh(1, share / 100, 0.02, 4, lambda fixed, *_: fixed), -(-share * epochs // 100)
+        assert [rule.last_due(done, epochs) for done in (first - 1, first)] == [0, first], (share, epochs)
