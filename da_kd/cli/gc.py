@@ -21,6 +21,7 @@ from da_kd.errors import Busy, DaKdError
 if TYPE_CHECKING:
     from da_kd.pipeline import Run
     from da_kd.recipe import Recipe
+    from da_kd.store import Store
 
 _CACHES = ("frames",)  # folders of the store that are no stage's
 _LATEST = 1 << 20  # bytes at the end of a run's events that are looked at
@@ -63,9 +64,19 @@ def gc(
     if not delete:
         say(f"{total} in {store.root} that no run refers to. 'da-kd gc {workspace} --delete' removes them.")
         return
-    for item in unused:
-        store.remove(item.folder)
-    say(f"Removed {total}.")
+    stay = [item for item in unused if not _removed(store, item.folder, workspace)]
+    for item in stay:
+        say(f"{item.folder.relative_to(store.root)} stays: somebody makes it or needs it by now.")
+    gone = f"{count(len(unused) - len(stay), 'output')}, {size(sum(item.bytes for item in unused if item not in stay))}"
+    say(f"Removed {gone}.")
+
+
+def _removed(store: Store, folder: Path, workspace: Path) -> bool:
+    """Remove an output unless somebody makes or needs it by now; say whether it is gone."""
+    try:
+        return store.remove(folder, lambda: _needed(workspace, strict=True).names(folder))
+    except Busy:
+        return False
 
 
 class _Needed:
@@ -78,13 +89,15 @@ class _Needed:
         self.all_data = False
 
     def covers(self, folder: Path) -> bool:
-        """Return whether a folder of the store must stay."""
+        """Return whether a folder of the store must stay: a run refers to it, or somebody is making it right now."""
         from da_kd.store import holder
 
-        name = folder.name.removesuffix(".partial")
-        if name in self.prints or (folder.parent.name == "data" and (self.all_data or self._is_damaged(folder))):
-            return True
-        return holder(folder.with_name(f"{name}.lock")) is not None  # somebody is making it right now
+        return self.names(folder) or holder(folder.with_name(f"{_print(folder)}.lock")) is not None
+
+    def names(self, folder: Path) -> bool:
+        """Return whether a run refers to a folder of the store."""
+        drawn = folder.parent.name == "data" and (self.all_data or self._is_damaged(folder))
+        return drawn or _print(folder) in self.prints
 
     def _is_damaged(self, folder: Path) -> bool:
         """Return whether copies are damaged as a run asks for; of which images is known only once these are read."""
@@ -93,6 +106,10 @@ class _Needed:
         except (OSError, ValueError, KeyError):
             return False
         return any(wanted.items() <= parts.items() for wanted in self.damaged)
+
+
+def _print(folder: Path) -> str:
+    return folder.name.removesuffix(".partial")
 
 
 def _needed(workspace: Path, strict: bool) -> _Needed:

@@ -35,7 +35,9 @@ def interject(text: str) -> None:
 
 def show(table: Table) -> None:
     """Print a table on stdout; its width is limited by a terminal alone."""
-    console = out if out.is_terminal else Console(file=out.file, width=_WIDE, highlight=False, emoji=False)
+    console = (
+        out if out.is_terminal else Console(file=out.file, width=_WIDE, markup=False, highlight=False, emoji=False)
+    )
     console.print(table)
 
 

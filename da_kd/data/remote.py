@@ -11,11 +11,14 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from da_kd.errors import DataError
 from da_kd.events import Job
+from da_kd.files import whole
+from da_kd.store import hold
 
 _THREADS = 16  # that copy; a store answers many slowly rather than one fast
 _PATIENCE = 10  # seconds that Google's store has to answer
@@ -43,15 +46,16 @@ def copy_folder(uri: str, copies: Path, job: Job) -> Path:
 
     system, base = _open(uri)
     folder = copies / hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
-    try:
-        found = system.get_file_info(fs.FileSelector(base, recursive=True))
-    except OSError as error:
-        raise _unreadable(uri, error) from error
-    files = {PurePosixPath(info.path).relative_to(base).as_posix(): info for info in found if info.is_file}
-    _copy(system, {_inside(folder, name): info for name, info in files.items()}, job)
-    for path in folder.rglob("*"):
-        if path.is_file() and path.relative_to(folder).as_posix() not in files:
-            path.unlink()
+    with _alone(folder, job):
+        try:
+            found = system.get_file_info(fs.FileSelector(base, recursive=True))
+        except OSError as error:
+            raise _unreadable(uri, error) from error
+        files = {PurePosixPath(info.path).relative_to(base).as_posix(): info for info in found if info.is_file}
+        _copy(system, {_inside(folder, name): info for name, info in files.items()}, job)
+        for path in folder.rglob("*"):
+            if path.is_file() and path.relative_to(folder).as_posix() not in files:
+                path.unlink()
     return folder
 
 
@@ -66,19 +70,28 @@ def copy_files(uris: Sequence[str], folder: Path, job: Job) -> tuple[str, ...]:
     for uri in uris:
         scheme, _, rest = uri.partition("://")
         stores.setdefault(f"{scheme}://{rest.partition('/')[0]}", []).append(uri)
-    for members in stores.values():
-        system, _ = _open(members[0])
-        for start in range(0, len(members), _CHUNK):
-            part = members[start : start + _CHUNK]
-            try:
-                found = system.get_file_info([_open(uri)[1] for uri in part])
-            except OSError as error:
-                raise _unreadable(part[0], error) from error
-            pairs = [(_inside(folder, _name(uri)), info) for uri, info in zip(part, found, strict=True)]
-            for path in (path for path, info in pairs if not info.is_file):
-                path.unlink(missing_ok=True)
-            _copy(system, {path: info for path, info in pairs if info.is_file}, job)
+    with _alone(folder, job):
+        for members in stores.values():
+            system, _ = _open(members[0])
+            for start in range(0, len(members), _CHUNK):
+                _copy_part(system, members[start : start + _CHUNK], folder, job)
     return tuple(_name(uri) for uri in uris)
+
+
+def _copy_part(system: Any, uris: Sequence[str], folder: Path, job: Job) -> None:
+    try:
+        found = system.get_file_info([_open(uri)[1] for uri in uris])
+    except OSError as error:
+        raise _unreadable(uris[0], error) from error
+    pairs = [(_inside(folder, _name(uri)), info) for uri, info in zip(uris, found, strict=True)]
+    for path in (path for path, info in pairs if not info.is_file):
+        path.unlink(missing_ok=True)
+    _copy(system, {path: info for path, info in pairs if info.is_file}, job)
+
+
+def _alone(folder: Path, job: Job) -> AbstractContextManager[None]:
+    """Let one reader at a time copy into a folder, which runs of a workspace share."""
+    return hold(folder.with_name(f"{folder.name}.lock"), job, f"the copies in {folder}", wait=True)
 
 
 def _name(uri: str) -> str:
@@ -137,16 +150,14 @@ def _same(path: Path, info: Any) -> bool:
 
 
 def _fetch(system: Any, path: Path, info: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with system.open_input_stream(info.path) as source, temporary.open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+        with whole(path) as temporary:
+            with system.open_input_stream(info.path) as source, temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            os.utime(temporary, ns=(info.mtime_ns or 0, info.mtime_ns or 0))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise _unreadable(info.path, error) from error
-    os.utime(temporary, ns=(info.mtime_ns or 0, info.mtime_ns or 0))
-    temporary.replace(path)
 
 
 def _unreadable(uri: str, error: Exception) -> DataError:

@@ -27,6 +27,7 @@ from da_kd.store.locks import hold
 
 _MANIFEST = "output.json"
 _BEGUN = "begun.json"  # the parts of an output that is not finished yet
+_REMOVED = ".removed"  # ends the name of a folder that is being removed
 _LIBRARIES = ("torch", "torchvision", "ultralytics", "pycocotools", "fiftyone", "numpy")
 
 
@@ -139,11 +140,31 @@ class Store:
             if stage.is_dir():
                 yield from (path for path in sorted(stage.iterdir()) if path.is_dir())
 
-    def remove(self, folder: Path) -> None:
-        """Remove one output for good; only ``da-kd gc`` does."""
+    def remove(self, folder: Path, needed: Callable[[], bool]) -> bool:
+        """Remove one output for good; only ``da-kd gc`` does. Interrupted, it leaves a folder that is no output.
+
+        Args:
+            folder: the output, finished or not.
+            needed: asked once nobody else can begin to make or to take it; where it is, it stays.
+
+        Returns:
+            Whether it is gone.
+
+        Raises:
+            Busy: somebody is making it right now.
+        """
         if folder.parent.parent != self.root:
             raise ValueError(f"{folder} is not an output of {self.root}")
-        shutil.rmtree(folder)
+        lock = folder.with_name(f"{folder.name.partition('.')[0]}.lock")  # stays: somebody may wait for it
+        with hold(lock, Job(), f"the output of '{folder.parent.name}'"):
+            if needed():
+                return False
+            gone = folder.with_name(f"{folder.name}.{os.getpid()}{_REMOVED}")
+            os.replace(folder, gone)
+            for name in (_MANIFEST, _BEGUN):
+                (gone / name).unlink(missing_ok=True)  # nothing starts from what is left of it
+            shutil.rmtree(gone)
+        return True
 
     def _partial(self, output: Output) -> Path:
         return self.path(output).with_suffix(".partial")

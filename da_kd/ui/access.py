@@ -141,13 +141,13 @@ def _paths(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _paths(item, f"{place}.{index}")
-    elif isinstance(value, str) and (value.startswith(("/", "~")) or _climbs(value, place) or "://" in value):
+    elif isinstance(value, str) and (value.startswith(("/", "~")) or _leads(value, place) or "://" in value):
         yield place, value
 
 
-def _climbs(value: str, place: str) -> bool:
-    """Say whether a text leads upwards from a folder that is not known; paths of sets count from ``data.root``."""
-    return ".." in Path(value).parts and not _OF_A_SET.fullmatch(place)
+def _leads(value: str, place: str) -> bool:
+    """Say whether a text may lead elsewhere from where the app was started; paths of sets count from ``data.root``."""
+    return ("/" in value or value == "..") and not _OF_A_SET.fullmatch(place)
 
 
 def _allowed(path: str, settings: Settings) -> bool:

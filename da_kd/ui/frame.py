@@ -72,7 +72,7 @@ class Frame:
         Args:
             tab: the page.
             key: what it is called.
-            place: where a message about what is wrong with it goes.
+            place: where a message about what is wrong with it goes; the rest of the page is hidden then.
             fill: returns new values by component; those it leaves out stay.
             outputs: the components it may set.
             version: for a page that people change things on: what of a run it shows; while that is the same, the page
@@ -91,7 +91,11 @@ class Frame:
             act = renew if renew is not None and had and earlier == run else fill
             return {seen: now, **act(run)}
 
-        safe = guarded(shown, place)
+        def safe(run: Any, before: Any) -> dict[Any, Any]:
+            try:
+                return {place: "", **shown(run, before)}
+            except (DaKdError, OSError) as error:
+                return {place: markup.alone(told(error)), seen: ""}  # whatever comes next is filled anew
 
         def opened(run: Any, before: Any) -> dict[Any, Any]:
             return {self.active: key, **safe(run, before)}
@@ -179,7 +183,7 @@ def acts(
 def told(error: Exception) -> str:
     """Return what is wrong as HTML: a mistake, or that nothing is chosen yet."""
     if isinstance(error, NoRunError):
-        return markup.nothing_chosen()
+        return markup.empty("No run is chosen.", "Choose one at the top, or start one on page 1.")
     return markup.error(words_of(error))
 
 

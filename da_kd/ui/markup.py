@@ -55,10 +55,9 @@ def empty(what: str, todo: str) -> str:
     return f'<div class="empty"><p>{escape(what)}</p><p class="todo">{escape(todo)}</p></div>'
 
 
-def nothing_chosen() -> str:
-    """Return what stands on a page while no run is chosen; the rest of the page is hidden then (see app.css)."""
-    todo = "Choose one at the top, or start one on page 1."
-    return f'<div class="empty nothing"><p>No run is chosen.</p><p class="todo">{todo}</p></div>'
+def alone(message: str) -> str:
+    """Return a message that stands on a page alone; the rest of the page is hidden then (see app.css)."""
+    return f'<div class="nothing">{message}</div>'
 
 
 def command(arguments: Sequence[str], button: str = "In a terminal") -> str:

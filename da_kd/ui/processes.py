@@ -21,6 +21,7 @@ from pathlib import Path
 
 from da_kd.errors import Busy, SetupError
 from da_kd.files import whole
+from da_kd.pids import started
 from da_kd.pipeline import Run
 
 PATIENCE = 4.0  # seconds that a process asked to stop gets, so that the page can say within 5 that it is gone
@@ -35,20 +36,20 @@ class Launch:
 
     Attributes:
         pid: its number, also of its session.
-        ticks: when the system started it, which tells it from a later process of the same number.
+        ticks: when the system started it, in its own words, which tell it from a later process of the same number.
         arguments: what followed ``da-kd``.
         began: seconds since the epoch.
     """
 
     pid: int
-    ticks: int
+    ticks: str
     arguments: tuple[str, ...]
     began: float
 
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return _ticks(self.pid) == self.ticks
+        return self.ticks != "" and started(self.pid) == self.ticks
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -85,7 +86,7 @@ def start(folder: Path, arguments: Sequence[str], at: Path, name: str = "launch"
                 cwd=at,
                 env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
             )
-        made = Launch(child.pid, _ticks(child.pid) or 0, tuple(arguments), time.time())
+        made = Launch(child.pid, started(child.pid), tuple(arguments), time.time())
         with whole(folder / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(asdict(made)), encoding="utf-8")
     except OSError as error:
@@ -104,7 +105,7 @@ def launched(folder: Path, name: str = "launch") -> Launch | None:
     """Return the last process that was started for a folder, running or not; None where there was none."""
     try:
         tree = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        return Launch(int(tree["pid"]), int(tree["ticks"]), tuple(map(str, tree["arguments"])), float(tree["began"]))
+        return Launch(int(tree["pid"]), str(tree["ticks"]), tuple(map(str, tree["arguments"])), float(tree["began"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -177,14 +178,6 @@ def _ended(process: Launch, patience: float) -> bool:
     while process.alive and time.monotonic() < limit:
         time.sleep(0.05)
     return not process.alive
-
-
-def _ticks(pid: int) -> int | None:
-    """Return when a process began, in the system's own count; None where it is gone or only waits to be forgotten."""
-    with suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return None if fields[0] == "Z" else int(fields[19])
-    return None
 
 
 def _signal(process: Launch, number: signal.Signals) -> None:

@@ -38,7 +38,7 @@ def _and(names: list[str]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
-def side_work(last: processes.Launch | None, log: str, busy: str, done: str) -> str:
+def side_work(last: processes.Launch | None, log: str, busy: str, done: str, word: str) -> str:
     """Return how work beside the run stands, with its command line and log; '' where there was none.
 
     Args:
@@ -46,11 +46,13 @@ def side_work(last: processes.Launch | None, log: str, busy: str, done: str) -> 
         log: what that told.
         busy: what to say while it works.
         done: what to say once it has.
+        word: what the line begins with that it tells when all is done; one that was stopped or killed never does.
     """
     if last is None:
         return ""
-    failed = processes.last_error(log)
-    told = markup.error(failed) if failed else markup.fine(done)
+    told = markup.error(processes.last_error(log) or "It ended before it was done. Press the button again.")
+    if any(line.startswith(word) for line in log.splitlines()):
+        told = markup.fine(done)
     return (markup.note(busy) if last.alive else told) + markup.command(last.arguments) + markup.log(log)
 
 

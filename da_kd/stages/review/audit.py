@@ -74,7 +74,8 @@ def compare_with_truth(
     """Compare labels with the truth on the audited images; images are matched by content, classes by name.
 
     The best scores choose their object first, so what a higher threshold would leave takes nothing from the rest. What
-    a rule leaves uncertain, whatever its score, takes nothing from what is kept. Of copies of an image one counts. Boxes in ignored regions of the truth do not count, and classes that nobody looked for in an image neither.
+    a rule leaves uncertain, whatever its score, takes nothing from what is kept. Of copies of an image one counts.
+    Boxes in ignored regions of the truth do not count, and classes that nobody looked for in an image neither.
 
     Args:
         labels: pseudo labels, or what a model says, of the whole set that was drawn from.

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from da_kd.errors import Busy, SetupError
 from da_kd.events import Job
+from da_kd.pids import started
 from da_kd.stages.review.ports import answers, free_port, port_is_free
 from da_kd.stages.review.program import MINIMUM, REMEDY, find_mongod, mongod_version
 
@@ -34,7 +35,6 @@ PORT_TAKEN = 48  # mongod's own exit code
 PORT_TRIES = 3
 SELECT = 10_000  # milliseconds until a server on the same machine that does not answer is given up
 PAUSE = 0.05
-STARTED_FIELD = 19  # of /proc/<pid>/stat, counted behind the process's name: start time in clock ticks
 
 _children: dict[int, subprocess.Popen[bytes]] = {}  # servers this process started and has to wait for
 
@@ -147,7 +147,7 @@ def _start(home: Path, job: Job) -> _State:
     for _ in range(PORT_TRIES):
         log = _log_size(home)
         process = _launch(mongod, home, port)
-        state = _State(process.pid, _started(process.pid), port)
+        state = _State(process.pid, started(process.pid), port)
         _write_state(home, state)
         if _wait_ready(process, home, log):
             _children[process.pid] = process
@@ -209,25 +209,11 @@ def _gone(state: _State) -> bool:
     """Return whether the process has ended, or its number belongs to another by now."""
     child = _children.get(state.pid)
     if child is None:
-        return _started(state.pid) != state.started
+        return started(state.pid) != state.started
     if child.poll() is None:
         return False
     _children.pop(state.pid, None)
     return True
-
-
-def _started(pid: int) -> str:
-    """Return when a process started, in whatever words the system has for it; "" for none, or a dead one."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except (OSError, IndexError):
-            return ""
-        return "" if fields[0] in "ZX" else fields[STARTED_FIELD]
-    asked = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    status, _, started = asked.stdout.strip().partition(" ")
-    return "" if status.startswith("Z") else started.strip()
 
 
 def _wait_ready(process: subprocess.Popen[bytes], home: Path, log: int) -> bool:

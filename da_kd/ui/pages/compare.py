@@ -21,6 +21,7 @@ from da_kd.ui.frame import SHOWN, Frame, guarded
 from da_kd.ui.pages import own, predictions
 from da_kd.ui.queries import comparing, drawing, sides
 from da_kd.ui.queries.comparing import EVERY_CLASS, ORDERS, SIZES, Pair, Side, View
+from da_kd.ui.queries.runs import MOST_OFFERED, left_out
 
 KEY, TITLE = "compare", "Compare"
 _THUMBS = 12
@@ -144,9 +145,10 @@ class _Page:
             nothing = markup.empty("No model has been scored on test images yet.", todo)
             return {self.none: nothing, self.body: gr.Column(visible=False)}
         scored = [called for called, side in found.items() if not side.on_target] or list(found)
+        part = left_out(self.frame.settings.workspace, MOST_OFFERED)
         first, second = _best([called for called in scored if found[called].run.name == name] or scored)
         return {
-            self.none: "",
+            self.none: markup.note(f"The models of {part} can be chosen." if part else ""),
             self.body: gr.Column(visible=True),
             self.left: gr.Dropdown(choices=list(found), value=first),
             self.right: gr.Dropdown(choices=list(found), value=second),

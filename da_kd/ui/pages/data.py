@@ -49,6 +49,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             cleared = dict.fromkeys((left_side, right_side, skipped, key), "")
             return {
                 sets: markup.empty("No image of this run has been read yet.", todo),
+                balance: gr.Plot(None, visible=False),
                 bar: gr.Row(visible=False),
                 **cleared,
             }
@@ -56,13 +57,17 @@ def build(frame: Frame, tab: gr.Tab) -> None:
         facts = images.set_facts(inputs)
         found = [(images.NAMES[item.name], item.name) for item in facts]
         keys = [item.name for item in facts]
+        first = "source" if "source" in keys else keys[0]
+        second = "target" if "target" in keys else keys[-1]
         return {
             sets: _sets(facts) + "".join(markup.note(text) for text in inputs.notes),
             balance: gr.Plot(as_plotly(images.balance(facts)), visible=any(item.by_class for item in facts)),
             key: markup.legend(colours(recipe_of(run).classes)),
             bar: gr.Row(visible=True),
-            left: gr.Dropdown(choices=found, value="source" if "source" in keys else keys[0]),
-            right: gr.Dropdown(choices=found, value="target" if "target" in keys else keys[-1]),
+            left: gr.Dropdown(choices=found, value=first),
+            right: gr.Dropdown(choices=found, value=second),
+            page: 0,
+            **show(name, first, second, 0),  # sets that stay chosen are no change, and nothing else would draw them
             skipped: _skipped(images.skipped(inputs)),
         }
 
@@ -82,7 +87,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     def version(name: Any) -> str:
         return shown_of(existing_run(frame.settings, name), "none")
 
-    filled = [sets, balance, key, bar, left, right, left_side, right_side, skipped]
+    filled = [sets, balance, key, bar, left, right, left_side, right_side, skipped, page]
     frame.fills(tab, KEY, problem, fill, filled, version)
     shown = [frame.run, left, right, page]
     for change in (left.change, right.change, page.change):

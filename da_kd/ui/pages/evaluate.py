@@ -24,6 +24,7 @@ KEY, TITLE = "evaluate", "Evaluate"
 _COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 _ALL = "all classes"
 _FORMATS = ("onnx", "torchscript", "openvino")
+_WORD = "Model card: "  # begins the last line of `da-kd export`
 
 
 def build(frame: Frame, tab: gr.Tab) -> None:
@@ -60,6 +61,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
             errors: gr.Plot(as_plotly(accuracy.errors(facts)), visible=accuracy.errors(facts) is not None),
             curve_row: gr.Row(visible=bool(facts.precision)),
             which: gr.Dropdown(choices=known, value=_ALL),
+            curve: as_plotly(accuracy.precision(facts)),  # a class that stays chosen is no change
             files: _files(run.name, list(outputs(run))),
         }
 
@@ -83,11 +85,10 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     def version(name: Any) -> str:
         return shown_of(existing_run(frame.settings, name), "evaluate", "student", "finetuned", "oracle")
 
-    shown = [head, ladder, classes, rows, apart, errors, curve_row, which, files]
+    shown = [head, ladder, classes, rows, apart, errors, curve_row, which, curve, files]
     frame.fills(tab, KEY, problem, fill, shown, version)
     frame.follows(KEY, under_way, look, [])
     which.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
-    frame.run.change(guarded(draw, problem), [frame.run, which], [problem, curve], **HIDDEN)
     for change in (form.change, frame.run.change):
         change(lambda run, wanted: _line(frame, run, wanted), [frame.run, form], [line], **HIDDEN)
     acts(export, "Starting the export...", write, [frame.run, form], said)
@@ -150,7 +151,8 @@ def _exported(frame: Frame, run: Run, last: processes.Launch | None) -> str:
     """Return how the last export stands, and what was written."""
     place = frame.settings.short(run.folder / "export")
     busy = "The student is written and checked against the checkpoint; this takes about a minute..."
-    told = side_work(last, processes.log_of(run.folder, "export"), busy, f"Written and checked; it lies in {place}.")
+    done, log = f"Written and checked; it lies in {place}.", processes.log_of(run.folder, "export")
+    told = side_work(last, log, busy, done, _WORD)
     links = [markup.link(path.name, f"run/{run.name}/export/{path.name}", True) for path in exported_files(run)]
     shown = f'<p class="actions">{"".join(links)}</p>' if links and not (last and last.alive) else ""
     return told + shown

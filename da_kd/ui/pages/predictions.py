@@ -20,6 +20,7 @@ _LAUNCH = "compare"  # the record of the process that runs own weights
 _FLOOR = "0.05"  # least score of a box that is written down
 _KINDS = {".json", *own.WEIGHTS}
 _BUSY, _DONE = "The model works on the test images...", "The model is done; choose its file above."
+_WORD = "Labels: "  # begins the last line of `da-kd label`
 
 
 def build(frame: Frame, page: str, offer: Callable[[], dict[Any, Any]], offered: list[Any]) -> None:
@@ -55,7 +56,7 @@ def build(frame: Frame, page: str, offer: Callable[[], dict[Any, Any]], offered:
         new_sides = offer if last is not None else dict
         stamp = f"{run.name} {last} {last is not None and last.alive}"
         log = processes.log_of(run.folder, _LAUNCH)
-        return stamp, lambda: {under_way: side_work(last, log, _BUSY, _DONE), **new_sides()}
+        return stamp, lambda: {under_way: side_work(last, log, _BUSY, _DONE, _WORD), **new_sides()}
 
     acts(add, "Reading the file...", added, [frame.run, place, upload], said, offered)
     frame.follows(page, under_way, look, offered)

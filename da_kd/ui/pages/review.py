@@ -29,7 +29,7 @@ _DECISIONS = ("accepted", "rejected", "relabelled", "moved", "added")
 def build(frame: Frame, tab: gr.Tab) -> None:
     """Lay the page out and wire it."""
     gr.HTML(markup.title("Review", "A person corrects what is worth most, in FiftyOne. Every click there is kept."))
-    problem = gr.HTML()
+    problem, lost = gr.HTML(), gr.HTML()  # the page cannot be filled; cannot be followed any more
     head = gr.HTML(elem_id="review-head")
     with gr.Row():
         ask = gr.Button("Let a person review", elem_id="ask-person", size="md", scale=0, min_width=190)
@@ -95,7 +95,7 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     ):
         acts(button, busy, lambda name, act=act: {said: act(frame, name)}, [frame.run], said)
     frame.ends(said, working=True)
-    frame.follows(KEY, problem, look, [head, place, inside, queue, *buttons], [embed])
+    frame.follows(KEY, lost, look, [head, place, inside, queue, *buttons], [embed])
 
 
 def _open_app(frame: Frame, name: Any) -> str:

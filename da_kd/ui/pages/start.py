@@ -17,13 +17,14 @@ from da_kd.ui import markup, processes
 from da_kd.ui.access import checked_name, one_of, recipe_file, recipe_files, run_named, typed_recipe, unchanged
 from da_kd.ui.frame import HIDDEN, Frame, acts, guarded
 from da_kd.ui.pages import form
-from da_kd.ui.queries.runs import recent_runs
+from da_kd.ui.queries.runs import MOST_LISTED, left_out, recent_runs
 from da_kd.ui.settings import Settings
 from da_kd.words import age
 
 KEY, TITLE = "start", "Start"
 _EDITED = "edited.yaml"
 _LAST = "report"
+_PATIENCE = 600  # seconds that a check of all files may take
 
 
 def build(frame: Frame, tab: gr.Tab) -> None:
@@ -88,7 +89,9 @@ def _runs(settings: Settings) -> str:
     rows = recent_runs(settings.workspace)
     if not rows:
         return markup.empty("There are no runs yet.", "Choose a recipe below and press 'Start the run'.")
-    return markup.table(
+    part = left_out(settings.workspace, MOST_LISTED)
+    told = markup.note(f"These are {part}; 'da-kd ls' lists all, and a name can be typed at the top.") if part else ""
+    return told + markup.table(
         ["Run", "State", "Stage", "Changed", "Student AP (0 to 1)"],
         [
             (
@@ -160,14 +163,20 @@ class _Asked:
 
         self._keep()
         arguments = ["check", self.settings.short(self._written), "--deep"]
-        done = subprocess.run(
-            [sys.executable, "-m", "da_kd", *arguments],
-            cwd=self.settings.start,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "da_kd", *arguments],
+                cwd=self.settings.start,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                f"Expected the check to end within {_PATIENCE // 60} minutes; it did not, and was stopped. "
+                f"Run '{processes.command_line(arguments)}' in a terminal."
+            ) from error
         good = done.returncode == 0
         shown = markup.fine("Everything the recipe names can be opened.") if good else ""
         told = shown or markup.error(processes.last_error(done.stderr) or done.stderr)

@@ -15,7 +15,7 @@ from da_kd.stages.report.figures import as_plotly, colour_of
 from da_kd.ui import markup, processes
 from da_kd.ui.access import existing_run, one_of
 from da_kd.ui.frame import HIDDEN, Frame, acts
-from da_kd.ui.queries.facts import curves_of
+from da_kd.ui.queries.facts import curves_of, row_of
 from da_kd.ui.queries.runs import Standing, Task, outputs, standing
 from da_kd.ui.standing import amount, stages
 from da_kd.words import duration, rate, size
@@ -30,7 +30,7 @@ _LOSSES = {"box": "--line-1", "class": "--line-2", "distribution focal loss (DFL
 def build(frame: Frame, tab: gr.Tab) -> None:
     """Lay the page out and wire it."""
     gr.HTML(markup.title("Train", "Distilling the student from pseudo labels, and fine-tuning it where labels are."))
-    problem = gr.HTML()
+    problem, lost = gr.HTML(), gr.HTML()  # the page cannot be filled; cannot be followed any more
     live = gr.HTML(elem_id="live")
     with gr.Row():
         until = gr.Dropdown(list(STAGES), value=_ALL, label="Go on until", elem_id="until", scale=2, min_width=200)
@@ -53,16 +53,13 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     def shown(run: Run, now: Standing) -> dict[Any, Any]:
         return {live: _live(now), log: markup.log(processes.log_of(run.folder), "Log of the run"), **_curves(run)}
 
-    def _curves(run: Any) -> dict[Any, Any]:
-        found = curves_of(run, outputs(run)) if run.exists else {}
-        rows = in_order(found)[:_PLOTS]
-        drawn: dict[Any, Any] = {}
+    def _curves(run: Run) -> dict[Any, Any]:
+        found, below = _drawn(run)
+        drawn: dict[Any, Any] = {none: below}
         for index, plot in enumerate(plots):
-            chart = charts.curve(found[rows[index]]) if index < len(rows) else None
-            title = f"{name_of(rows[index])}, {len(found[rows[index]])} epochs" if chart else ""
+            chart, title = found[index] if index < len(found) else (None, "")
             drawn[plot] = gr.Plot(as_plotly(chart), label=title, visible=chart is not None)
-        empty = markup.empty("Nothing is trained yet.", "Curves appear with the first epoch.")
-        return {**drawn, none: "" if rows else empty}
+        return drawn
 
     def look(run: Run) -> tuple[str, Callable[[], dict[Any, Any]]]:
         now = standing(run)
@@ -72,13 +69,25 @@ def build(frame: Frame, tab: gr.Tab) -> None:
 
     outputs_ = [live, *plots, none, log]
     frame.fills(tab, KEY, problem, fill, outputs_)
-    frame.follows(KEY, problem, look, outputs_)
+    frame.follows(KEY, lost, look, outputs_)
     acts(resume, "Starting...", lambda name, last: {said: _go_on(frame, name, last)}, [frame.run, until], said)
     acts(stop, "Stopping...", lambda name: {stopped: _end(frame, name)}, [frame.run], stopped)
     frame.ends(said, working=True)
     frame.ends(stopped, working=False)
     for change in (until.change, frame.run.change):
         change(lambda name, last: _lines(frame, name, last), [frame.run, until], [line], **HIDDEN)
+
+
+def _drawn(run: Run) -> tuple[list[tuple[charts.Figure | None, str]], str]:
+    """Return the curves there is room for with their titles, first of what is under way, and what stands below them."""
+    done = outputs(run) if run.exists else {}
+    found, finished = curves_of(run, done) if run.exists else {}, set(map(row_of, done))
+    rows = sorted(in_order(found), key=lambda row: row in finished)
+    drawn = [(charts.curve(found[row]), f"{name_of(row)}, {len(found[row])} epochs") for row in rows[:_PLOTS]]
+    if not rows:
+        return [], markup.empty("Nothing is trained yet.", "Curves appear with the first epoch.")
+    more = ", ".join(map(name_of, rows[_PLOTS:]))
+    return drawn, markup.note(f"Not drawn here, but in the report: {more}." if more else "")
 
 
 def _go_on(frame: Frame, name: Any, last: Any) -> str:

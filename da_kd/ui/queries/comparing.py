@@ -52,7 +52,7 @@ class Pair:
         truth: the labels; of target images nobody looked for, and nothing is judged.
         left: by image of ``truth``, in its order.
         right: likewise.
-        classes: the run's classes, whose order colours follow.
+        classes: those of the labels and of both sides, whose order colours follow.
     """
 
     key: Hashable
@@ -119,7 +119,8 @@ def _pair(key: Hashable, truth: ImageSet, left: DetectionTable, right: Detection
     common = [index for index, sha in enumerate(truth.table.sha) if sha and all(sha in place for place in places)]
     shas = [truth.table.sha[index] for index in common]
     both = [table.take([place[sha] for sha in shas]) for table, place in zip((left, right), places, strict=True)]
-    return Pair(key, truth.root, truth.table.take(common), both[0], both[1], truth.vocabulary)
+    classes = tuple(dict.fromkeys([*truth.vocabulary, *left.vocabulary, *right.vocabulary]))
+    return Pair(key, truth.root, truth.table.take(common), both[0], both[1], classes)
 
 
 def counts(pair: Pair, view: View) -> Counts:
@@ -170,7 +171,8 @@ def _side(boxes: Detections, objects: Detections, ignored: Detections, searched:
     if not searched.any():
         return Side(seen, np.zeros(len(seen), bool), objects, judged=False)
     hit = paired(objects, seen)
-    known = np.array([searched[objects.vocabulary.index(seen.vocabulary[i])] for i in seen.label], bool)
+    looked_for = {name for name, there in zip(objects.vocabulary, searched, strict=True) if there}
+    known = np.array([seen.vocabulary[i] in looked_for for i in seen.label], bool)  # another run may know more classes
     counts_ = hit | (known & ~inside(ignored, seen)) if len(seen) else hit
     seen, hit = seen.pick(counts_), hit[counts_]
     ranked = Detections(objects.vocabulary, objects.xyxy, np.ones(len(objects), np.float32), objects.label)

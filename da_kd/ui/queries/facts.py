@@ -51,7 +51,7 @@ def facts_of(run: Run) -> ReportFacts:
 
 def curves_of(run: Run, done: Mapping[str, Path]) -> dict[str, list[dict[str, float]]]:
     """Return the losses of every training by row, epoch by epoch, those of the one under way as well."""
-    shown = {_row(name): path for name, path in done.items() if not is_point(name)}
+    shown = {row_of(name): path for name, path in done.items() if not is_point(name)}
     found = {row: list(_json(path / "training.json").get("curves", [])) for row, path in shown.items()}
     found = {name: curve for name, curve in found.items() if curve}
     return {**_under_way(run, set(found)), **found}
@@ -66,7 +66,7 @@ def _under_way(run: Run, finished: set[str]) -> dict[str, list[dict[str, float]]
     """Return the epochs of every training that has begun and is not finished, over all its sittings."""
     found = {}
     for name, record in run.state().steps.items():
-        row = _row(name)
+        row = row_of(name)
         if name.startswith(_NO_TRAININGS) or is_point(name) or row in finished:
             continue
         begun = (run.workspace / "store").glob(f"*/{record['fingerprint']}.partial")
@@ -78,7 +78,8 @@ def _scored(step: str) -> bool:
     return step.startswith("evaluate:")
 
 
-def _row(step: str) -> str:
+def row_of(step: str) -> str:
+    """Return the row of the ladder that a step makes."""
     return step.replace("teach:", "teacher:")
 
 

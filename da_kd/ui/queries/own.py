@@ -24,7 +24,7 @@ from da_kd.detections import Detections
 from da_kd.errors import DaKdError, DataError, InputError
 from da_kd.pipeline import TRAINED, Run, list_runs
 from da_kd.stages.report.facts import name_of
-from da_kd.ui.queries.runs import outputs
+from da_kd.ui.queries.runs import MOST_OFFERED, outputs
 from da_kd.ui.queries.sets import recipe_of
 
 MOST_PIXELS = 50_000_000
@@ -32,7 +32,6 @@ MOST_FRAMES = 120
 WEIGHTS = frozenset({".pt", ".onnx"})
 _FRAMES_A_SECOND = 1.0
 _PATIENCE = 120.0  # seconds for an answer, the loading of a model included
-_MOST_RUNS = 30
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Model:
 def models(workspace: Path) -> dict[str, Model]:
     """Return the models of all runs whose weights are there, by what they are called."""
     found: dict[str, Model] = {}
-    for run in list_runs(workspace)[:_MOST_RUNS]:
+    for run in list_runs(workspace)[:MOST_OFFERED]:
         try:
             found |= _models_of(run)
         except DaKdError:

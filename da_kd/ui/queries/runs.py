@@ -15,7 +15,7 @@ from da_kd.store import holder
 from da_kd.ui import processes
 
 _TAIL = 1 << 18  # bytes of the events that are read
-_MOST_RUNS = 50
+MOST_LISTED, MOST_OFFERED = 50, 30  # latest runs that are listed; whose models are offered
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Standing:
 def recent_runs(workspace: Path) -> list[RunRow]:
     """Return the runs of a workspace, the latest first; those that were started and have no record yet before all."""
     rows = [row for path in workspace.glob("*/launch.json") if (row := _unrecorded(Run(path.parent))) is not None]
-    for run in list_runs(workspace)[:_MOST_RUNS]:
+    for run in list_runs(workspace)[:MOST_LISTED]:
         try:
             known = run.state()
         except DaKdError:
@@ -98,6 +98,12 @@ def recent_runs(workspace: Path) -> list[RunRow]:
             continue
         rows.append(RunRow(run.name, known.state, known.stage, known.ended or known.started, _student(run)))
     return rows
+
+
+def left_out(workspace: Path, most: int) -> str:
+    """Return which runs are shown where only the latest ``most`` are, '' where that is all."""
+    there = sum(1 for _ in workspace.glob("*/run.json"))
+    return f"the latest {most} of {there} runs" if there > most else ""
 
 
 def _unrecorded(run: Run) -> RunRow | None:

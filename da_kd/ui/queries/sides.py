@@ -19,12 +19,11 @@ from da_kd.files import whole
 from da_kd.pipeline import Run, list_runs
 from da_kd.stages.fuse.classes import ClassMap, class_map
 from da_kd.stages.report.facts import in_order, name_of
-from da_kd.ui.queries.runs import outputs
+from da_kd.ui.queries.runs import MOST_OFFERED, outputs
 from da_kd.ui.queries.sets import inputs_of, memory, recipe_of, table_at, teachers_said, truth_of, version_of
 
 FILES = "compare"  # the folder of a run that holds files of predictions
 _EVALUATE, _PREDICT, _FUSE, _FILE = "evaluate:", "predict:", "fuse", "file:"
-_MOST_RUNS = 30
 _LARGEST = 256 << 20  # bytes of a file
 _OVERLAP = 0.7  # IoU from which boxes of classes that were joined are one
 
@@ -44,7 +43,7 @@ class Stored(NamedTuple):
 def offered(workspace: Path) -> dict[str, Stored]:
     """Return everything that can be a side, by what it is called."""
     found: dict[str, Stored] = {}
-    for run in list_runs(workspace)[:_MOST_RUNS]:
+    for run in list_runs(workspace)[:MOST_OFFERED]:
         try:
             done = outputs(run)
             teachers = [teacher.name for teacher in recipe_of(run).teachers]

@@ -57,6 +57,22 @@ def test_what_somebody_is_making_stays(da_kd, workspace):
     assert f"predict/{'b' * 32}.partial" in outputs(workspace)
 
 
+def test_what_a_run_needs_by_the_time_it_is_removed_stays(da_kd, workspace, monkeypatch):
+    place = Run(workspace / "small")
+    state = place.state()
+    place.save(RunState(state="done"))  # nothing but the rendered sets is needed
+
+    def shown_while_a_run_begins(table):
+        place.save(state)
+
+    monkeypatch.setattr("da_kd.cli.terminal.show", shown_while_a_run_begins)
+    result = da_kd("gc", "--delete")
+    assert result.exit_code == 0, result.stderr
+    kept = {f"{record['stage']}/{record['fingerprint']}" for record in state.steps.values()}
+    assert {name.removesuffix(".partial") for name in outputs(workspace)} >= kept
+    assert result.stdout.count("needs it by now") == 2 and "Removed 3 outputs" in result.stdout
+
+
 def test_a_run_that_is_only_beginning_is_waited_for(da_kd, workspace, recipe):
     before = outputs(workspace)
     place = Run(workspace / "small")

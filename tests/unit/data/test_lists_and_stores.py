@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import queue
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from da_kd.data.remote import copy_folder
 from da_kd.errors import DataError
-from da_kd.events import Event, Progress
+from da_kd.events import Event, Job, Progress
 
 
 def listed(path: Path, *names: str | None, column: str = "path") -> Path:
@@ -58,6 +63,28 @@ def test_what_did_not_change_is_not_copied_again(store: Path, picture, load, eve
     (store / "deep/a.png").unlink()
     assert load(path=store.as_uri(), labels=False).table.sha == load(path="store", labels=False).table.sha
     assert copied(events) == 2
+
+
+def test_two_readers_of_one_folder_leave_each_others_files_alone(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end, copy = threading.Event(), threading.Event(), shutil.copyfileobj
+
+    def slow(source, target, size):
+        copy(source, target, size)
+        begun.set()
+        may_end.wait(60)
+
+    monkeypatch.setattr(shutil, "copyfileobj", slow)
+    with ThreadPoolExecutor(2) as readers:
+        first = readers.submit(copy_folder, store.as_uri(), tmp_path / "copies", Job())
+        assert begun.wait(60)
+        told = queue.Queue[Event]()
+        second = readers.submit(copy_folder, store.as_uri(), tmp_path / "copies", Job(told.put))
+        assert "Waiting for process" in told.get(timeout=60).text
+        may_end.set()
+        assert first.result() == second.result()
+    assert sorted(path.name for path in first.result().rglob("*.*")) == ["a.png", "b.png"]
 
 
 def test_a_list_of_uris_may_be_remote_itself(tmp_path: Path, store: Path, load) -> None:

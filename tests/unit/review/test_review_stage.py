@@ -16,6 +16,7 @@ import pytest
 from da_kd.detections import DetectionTable, State, read_table
 from da_kd.errors import Busy, InputError, SetupError
 from da_kd.events import Job
+from da_kd.pids import started
 from da_kd.recipe import Accept, Review
 from da_kd.stages import review
 from da_kd.stages.review import app, journal, mongod, opening
@@ -239,10 +240,10 @@ def test_a_lock_that_is_held_leads_to_a_clear_message(tmp_path):
 
 
 def test_a_process_is_told_from_a_later_one_of_the_same_number():
-    started = mongod._started(os.getpid())
-    assert started
-    assert not mongod._gone(mongod._State(os.getpid(), started, 1))
+    began = started(os.getpid())
+    assert began
+    assert not mongod._gone(mongod._State(os.getpid(), began, 1))
     assert mongod._gone(mongod._State(os.getpid(), "12", 1))
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    assert mongod._started(child.pid) == ""
+    assert started(child.pid) == ""

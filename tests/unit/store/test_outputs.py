@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from da_kd.errors import Cancelled, SetupError
+from da_kd.errors import Busy, Cancelled, SetupError
 from da_kd.events import Job
-from da_kd.store import Output, Store, holder, library_versions, write_json
+from da_kd.store import Output, Store, hold, holder, library_versions, write_json
 
 OUTPUT = Output("stage", {"a": 1})
 
@@ -185,9 +185,38 @@ def test_everything_is_listed_and_only_outputs_are_removed(store, tmp_path):
     (tmp_path / "run").mkdir()
     for place in (tmp_path / "run", store.root / "fuse", tmp_path):
         with pytest.raises(ValueError, match="not an output"):
-            store.remove(place)
-    store.remove(folders[0])
+            store.remove(place, lambda: False)
+    assert store.remove(folders[0], lambda: False)
     assert list(store.everything()) == found[1:]
+
+
+def test_a_removal_that_is_interrupted_leaves_no_output_and_the_next_one_ends_it(store, monkeypatch):
+    def work(out, job):
+        for name in "abc":
+            (out / name).write_text("x")
+
+    def interrupted(path):
+        (path / "b").unlink()
+        raise KeyboardInterrupt
+
+    folder = store.make(OUTPUT, work, Job())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", interrupted)
+        store.remove(folder, lambda: False)
+    assert not store.finished(OUTPUT) and not store.begun(OUTPUT)
+    assert store.alike(Output("stage", {"a": 2}), ("a",)) == []
+    assert sorted(path.name for path in store.make(OUTPUT, work, Job()).iterdir()) == ["a", "b", "c", "output.json"]
+    (left,) = [path for path in store.everything() if path != folder]
+    assert store.remove(left, lambda: False)
+    assert list(store.everything()) == [folder]
+
+
+def test_an_output_that_is_needed_after_all_or_being_made_stays(store):
+    folder = store.make(OUTPUT, nothing, Job())
+    assert not store.remove(folder, lambda: True)
+    with hold(folder.with_suffix(".lock"), Job(), "it"), pytest.raises(Busy):
+        store.remove(folder, lambda: False)
+    assert store.finished(OUTPUT)
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path):

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from da_kd.errors import Busy, SetupError
+from da_kd.pids import started
 from da_kd.store import write_json
 from da_kd.ui import processes
 from da_kd.ui.processes import Launch
@@ -19,7 +20,7 @@ from da_kd.ui.processes import Launch
 def stand_in(folder, code, name="launch"):
     """Start a process that is recorded as the app's."""
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    while (ticks := processes._ticks(child.pid)) is None:
+    while not (ticks := started(child.pid)):
         time.sleep(0.01)
     folder.mkdir(parents=True, exist_ok=True)
     record = {"pid": child.pid, "ticks": ticks, "arguments": ["run", "x"], "began": time.time()}
@@ -67,7 +68,22 @@ def test_whoever_stops_a_run_never_waits_longer_than_five_seconds():
 
 
 def test_a_number_that_another_process_has_by_now_is_not_taken_for_ours(tmp_path):
-    assert not Launch(os.getpid(), 1, (), 0.0).alive
+    assert not Launch(os.getpid(), "1", (), 0.0).alive
+    assert not Launch(2**22 + 1, "", (), 0.0).alive  # ended before anybody could ask when it began
+
+
+def test_a_process_is_known_on_a_machine_without_proc_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("da_kd.pids._PROC", tmp_path)
+    child = stand_in(tmp_path / "run", "import time; time.sleep(60)")
+    launch = processes.launched(tmp_path / "run")
+    assert launch.alive
+    assert not Launch(child.pid, "Thu Jan  1 00:00:00 1970", (), 0.0).alive
+    child.kill()
+    end = time.monotonic() + 30
+    while launch.alive and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not launch.alive  # though nobody has waited for it yet
+    child.wait()
 
 
 def test_a_run_that_only_begins_can_be_stopped(run):

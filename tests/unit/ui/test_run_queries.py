@@ -10,10 +10,10 @@ import pytest
 
 from da_kd.pipeline import Run, RunState
 from da_kd.store import write_json
-from da_kd.ui import markup
+from da_kd.ui import markup, processes
 from da_kd.ui.queries.facts import facts_of
 from da_kd.ui.queries.runs import outputs, recent_runs, standing
-from da_kd.ui.standing import stages, standing_line
+from da_kd.ui.standing import side_work, stages, standing_line
 
 NOT_OURS = {"pid": 2**22 + 1, "ticks": 1, "arguments": ["run", "x.yaml"], "began": 0.0}
 
@@ -147,6 +147,22 @@ def test_curves_come_from_finished_trainings_and_from_all_sittings_of_the_one_un
     curves = facts_of(running).curves
     assert [step["box_loss"] for step in curves["teacher:big"]] == [2]
     assert [step["box_loss"] for step in curves["student"]] == [3.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("  m.onnx: the same\nModel card: runs/x/export/MODEL.md\n", "All done."),
+        ("exporting onnx 1/3\n", "It ended before it was done."),
+        ("Stopped. What was finished stays.\n", "It ended before it was done."),
+        ("", "It ended before it was done."),
+        ("Error: no such model\n", "no such model"),
+    ],
+)
+def test_work_beside_a_run_is_done_only_where_it_said_so(log, told):
+    last = processes.Launch(2**22 + 1, "1", ("export", "x"), 0.0)
+    assert told in side_work(last, log, "Busy.", "All done.", "Model card: ")
+    assert (told == "All done.") == ("All done." in side_work(last, log, "Busy.", "All done.", "Model card: "))
 
 
 def test_nothing_from_outside_becomes_markup():

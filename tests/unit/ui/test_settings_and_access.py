@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from da_kd.errors import InputError, RecipeError
@@ -17,6 +19,8 @@ from da_kd.ui.access import (
     uploaded_file,
 )
 from da_kd.ui.settings import Login, is_loopback, make_settings
+
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "my-machine", "::"])  # noqa: S104
@@ -129,6 +133,33 @@ def test_what_was_uploaded_is_no_weights_of_a_recipe(settings, recipe_text, weig
         typed_recipe(settings, text, None)
     with pytest.raises(InputError, match="outside the folders"):
         readable_file(settings, weights, {".pt"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "architecture: {model: runs/.app/x/evil.yaml}",
+        "architecture: {model: way/x/evil.yaml}",
+        "weights: a.json, kind: coco_file, options: {truth: runs/.app/x/evil.yaml}",
+        "weights: a.json, kind: coco_file, options: {many: [way/x/evil.yaml]}",
+    ],
+)
+def test_no_model_and_no_option_of_a_recipe_leads_to_what_was_uploaded(settings, recipe_text, change):
+    file = settings.cache / "x" / "evil.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("activation: print(1)")
+    (settings.start / "way").symlink_to(settings.cache)
+    text = recipe_text.replace("ROOT", ".").replace("weights: a.json, kind: coco_file", change)
+    text = text.replace("data: {", "data: {source: {path: images}, ") + "teach: {steps: 1}\n"
+    for base in (None, settings.recipes / "demo.yaml"):
+        with pytest.raises(RecipeError, match="outside the folders"):
+            typed_recipe(settings, text, base)
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.name)
+def test_the_recipes_of_the_repository_may_be_changed_in_the_page(file, monkeypatch):
+    monkeypatch.setenv("DA_KD_DATA", str(RECIPES.parent / "data"))
+    typed_recipe(make_settings(RECIPES.parent), file.read_text() + "# changed", file)
 
 
 def test_a_file_that_is_typed_is_found_from_where_the_app_was_started(settings):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from da_kd.data import coco_dict
+from da_kd.detections import Detections, ImageRecord, table_of
 from da_kd.errors import DataError, InputError
-from da_kd.ui.queries import comparing, sides
+from da_kd.ui.queries import comparing, drawing, sides
 from da_kd.ui.queries.comparing import EVERY_CLASS, View
 from da_kd.ui.queries.sets import truth_of
 from da_kd.ui.queries.sides import Stored
 
 ALL = View(0.3, EVERY_CLASS, "all")
 CAT = (10, 10, 30, 30)
+
+
+def keys_of(run):
+    return truth_of(run).table.key, truth_of(run).table.sha
 
 
 @pytest.fixture
@@ -25,11 +31,9 @@ def scored(run, finished, table, boxes, images):
     recipe = run.folder / "recipe.yaml"
     text = recipe.read_text().replace("test: {path: images}", "test: {path: test.json, images: images}")
     recipe.write_text(text.replace("kind: coco_file", "kind: coco_file, classes: {kitty: cat}"))
-    keys, shas = truth_of(run).table.key, truth_of(run).table.sha
+    keys, shas = keys_of(run)
 
     def said(found, vocabulary=("cat", "dog")):
-        from da_kd.detections import Detections, ImageRecord, table_of
-
         records = [ImageRecord(key, sha, 100, 100) for key, sha in zip(keys, shas, strict=True)]
         own = {key: Detections(vocabulary, item.xyxy, item.score, item.label) for key, item in found.items()}
         return table_of(vocabulary, records, own)
@@ -73,6 +77,21 @@ def test_a_teachers_raw_boxes_stand_in_the_classes_of_the_run_and_nothing_judges
 def test_sides_of_other_images_are_not_compared(scored):
     with pytest.raises(InputError, match="two of the same kind"):
         comparing.open_pair(Stored(scored, "predict:a"), Stored(scored, "evaluate:student"))
+
+
+def test_a_class_that_only_the_other_run_knows_is_judged_by_nobody(scored, finished):
+    records = [ImageRecord(key, sha, 100, 100) for key, sha in zip(*keys_of(scored), strict=True)]
+    said = np.array([(*CAT, 0.9, 0), (50, 50, 90, 90, 0.8, 2)], np.float32)
+    boxes = Detections(("cat", "dog", "cow"), said[:, :4], said[:, 4], said[:, 5].astype(np.int32))
+    wider = table_of(boxes.vocabulary, records, {record.key: boxes for record in records})
+    wider.write(finished("evaluate:oracle", "evaluate") / "predictions.parquet")
+    pair = comparing.open_pair(Stored(scored, "evaluate:student"), Stored(scored, "evaluate:oracle"))
+    assert pair.classes == ("cat", "dog", "cow")
+    right = comparing.look(pair, 0, ALL)[1]
+    assert right.in_words == "1 found, 0 false, 0 missed"
+    drawing.large(pair.root / pair.truth.key[0], boxes, right.missed, pair.classes)
+    cows = View(0.3, "cow", "all")
+    assert comparing.counts(pair, cows).false.sum() == comparing.counts(pair, cows).missed.sum() == 0
 
 
 def result(image, category, score=0.8):
