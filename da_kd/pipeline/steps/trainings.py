@@ -28,8 +28,8 @@ from da_kd.pipeline.steps.restyling import copies_of, seen_parts, seen_source
 from da_kd.pipeline.steps.rounds import Round
 from da_kd.recipe import Distill, Recipe, Schedule
 from da_kd.stages import distill, finetune, fuse, predict
+from da_kd.stages import review as review_of
 from da_kd.stages.fuse.thresholds import Cuts
-from da_kd.stages.review import read_journal
 from da_kd.teachers.device import resolve_device
 from da_kd.training import Extra, Refresh, Signals, TrainingTask, adapt_batch_norm, train
 from da_kd.training.signals import GROUND_TRUTH
@@ -58,7 +58,7 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
     done: Mapping[str, tuple[str, ...]] = {}
     if config.refresh is not None:
         parts |= {"predict.floor": recipe.predict.floor, "fuse.iou": recipe.fuse.iou}
-        done = distill.completed(read_journal(builder.workspace), target.table.sha, recipe.classes)
+        done = review_of.completed(review_of.read_journal(builder.workspace), target.table.sha, recipe.classes)
     if done:
         parts["review.completed"] = hash_json(done)
     if begin:

@@ -8,12 +8,11 @@ from pathlib import Path
 from da_kd.data import ImageSet
 from da_kd.events import Job
 from da_kd.recipe import Distill, Fuse, Predict, Student
-from da_kd.stages.distill.completed import Completed, completed
-from da_kd.stages.distill.relabel import Relabel, mark_coarse
+from da_kd.stages.distill.relabel import Completed, Relabel, mark_coarse
 from da_kd.stages.fuse.thresholds import Cuts
 from da_kd.training import Extra, Refresh, Score, Setting, Signals, TrainingTask, mixed, train
 
-__all__ = ["completed", "mark_coarse", "refresh_of", "run", "signals_of"]
+__all__ = ["mark_coarse", "refresh_of", "run", "signals_of"]
 
 
 def run(

@@ -18,13 +18,14 @@ from da_kd.detections import BoolArray, DetectionTable, State, Vocabulary
 from da_kd.events import Job
 from da_kd.merging.merge import MergedPool, Panel, Pool, merge_pool
 from da_kd.recipe import Refresh
-from da_kd.stages.distill.completed import Completed
 from da_kd.stages.fuse.classes import ClassMap
 from da_kd.stages.fuse.thresholds import Cuts
 from da_kd.training.refresh import VOICE
 
 FEWEST = 10  # kept boxes of a class; changes among fewer say nothing
 VOICES = ("labels", VOICE)
+
+Completed = Mapping[str, tuple[str, ...]]  # by content hash, the classes of which a person named all objects
 
 
 @dataclass(frozen=True)

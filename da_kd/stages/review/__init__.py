@@ -5,6 +5,7 @@ Importing this package imports neither FiftyOne nor a database driver.
 
 from da_kd.stages.review.app import PORT, launch_app, tunnel
 from da_kd.stages.review.audited import audit_digest, reviewer_errors, second_digest, truth_of_audit
+from da_kd.stages.review.completed import completed
 from da_kd.stages.review.journal import read as read_journal
 from da_kd.stages.review.person import open_for_person, take_back
 from da_kd.stages.review.stage import ReviewInput, auto, finish, measure, simulated
@@ -14,6 +15,7 @@ __all__ = [
     "ReviewInput",
     "audit_digest",
     "auto",
+    "completed",
     "finish",
     "launch_app",
     "measure",

@@ -11,10 +11,10 @@ from da_kd.detections import Detections, DetectionTable, ImageRecord, State, tab
 from da_kd.events import Event, Job, Note
 from da_kd.recipe import Fuse, Refresh, Teacher
 from da_kd.stages import fuse
-from da_kd.stages.distill import completed, mark_coarse
+from da_kd.stages.distill import mark_coarse
 from da_kd.stages.distill.relabel import Relabel
 from da_kd.stages.fuse.thresholds import Cuts
-from da_kd.stages.review import overlay
+from da_kd.stages.review import completed, overlay
 from da_kd.stages.review.journal import Box, Entry, image_id
 from da_kd.training import Extra, mixed
 

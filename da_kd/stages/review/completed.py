@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping
 from da_kd.detections import Vocabulary
 from da_kd.stages.review.journal import Entry, in_force
 
-Completed = Mapping[str, tuple[str, ...]]  # by content hash, the classes of which a person named all objects
 
-
-def completed(entries: Iterable[Entry], shas: Iterable[str], classes: Vocabulary) -> Completed:
-    """Return the completed images whose labels do not say so, and the classes that were asked for.
+def completed(entries: Iterable[Entry], shas: Iterable[str], classes: Vocabulary) -> Mapping[str, tuple[str, ...]]:
+    """Return by content hash the completed images whose labels do not say so, and the classes that were asked for.
 
     Where all classes were asked for and a box stands, a person decided on every box of the image, and its labels say
     enough.
