@@ -23,6 +23,7 @@ from da_kd.training import read_result
 Tree = dict[str, Any]
 
 TOLERANCE = 0.05  # steps are rounded to whole epochs; rows whose totals differ by a larger share are not equal
+_COURSE = (0.5, 0.75, 1.0)  # the parts of a training after which its own validation is told
 
 
 def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
@@ -133,11 +134,22 @@ def _images(cell: Cell) -> int | None:
 
 
 def _stopped(cell: Cell) -> Tree:
-    """Return how the last training of a model ended: the epoch taken, the last one, and the most it was allowed."""
+    """Return how the last training of a model ended: the epoch taken, the last one, and the most it was allowed.
+
+    ``validation`` is its own validation AP after half, three quarters and all of its epochs, where these were scored.
+    """
     step = list(cell.trained.values())[-1]
     result = read_result(cell.store.path(step.output))
     most = round(step.training_steps * result.epochs / result.steps)
-    return {"best": result.best_epoch, "last": result.epochs, "most": most, "by_itself": result.epochs < most}
+    scored = {int(one["epoch"]): one["val_AP"] for one in result.curves if "val_AP" in one}
+    at = sorted({max(1, round(result.epochs * share)) for share in _COURSE})
+    return {
+        "best": result.best_epoch,
+        "last": result.epochs,
+        "most": most,
+        "by_itself": result.epochs < most,
+        "validation": [[epoch, scored[epoch]] for epoch in at if epoch in scored],
+    }
 
 
 def _drawn(cells: Sequence[Cell], truths: Mapping[int, DetectionTable]) -> Draws:

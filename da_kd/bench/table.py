@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,12 @@ def as_csv(tree: Tree) -> str:
 
 def sentences(tree: Tree) -> list[str]:
     """Return what a reader has to know to judge the table."""
-    gap = f" Recovered is the share of the AP between {tree['gap'][0]} and {tree['gap'][1]}." if tree["gap"] else ""
+    gap = ""
+    if tree["gap"]:
+        gap = (
+            f" Recovered is the share of the AP between {tree['gap'][0]} and {tree['gap'][1]}, and the same share of "
+            "the AP50, which asks whether objects are found rather than how closely they are drawn."
+        )
     scored = count(tree["images"], f"{tree['scored_on']} image")
     told = [
         f"AP on {scored}: the mean of seeds {', '.join(map(str, tree['seeds']))}, and each of them in this order. In "
@@ -86,11 +92,20 @@ def _stops(row: Mapping[str, Any]) -> str:
     ends = [
         f"took epoch {one['best'] or one['last']} of {one['last']}"
         + ("" if one["by_itself"] else f", the most it was allowed ({one['most']}): it may not be done")
+        + _course(one.get("validation", []))
         for one in row["stopped"]
     ]
     alone = all(one["by_itself"] for one in row["stopped"])
     why = "trained until its own validation stopped improving" if alone else "its own schedule"
     return f"{why}; {'; '.join(ends)}"
+
+
+def _course(scored: Sequence[tuple[int, float]]) -> str:
+    """Return how the validation of a training went, by which a reader can judge whether it was done."""
+    if not scored:
+        return ""
+    epochs, values = ([str(epoch) for epoch, _ in scored], [figure(value) for _, value in scored])
+    return f" (its own validation AP after {', '.join(epochs)} epochs: {', '.join(values)})"
 
 
 def _above(tree: Tree) -> list[str]:
@@ -143,13 +158,13 @@ def _examples(one: Mapping[str, Any]) -> str:
 
 
 def _head(tree: Tree) -> list[str]:
-    gap = ["recovered"] if tree["gap"] else []
+    gap = ["recovered", "of AP50"] if tree["gap"] else []
     beside = f"AP less {tree['reference']}'s"
     return ["row", "AP", "by seed", "AP50", *tree["classes"], beside, *gap, "steps", "target labels"]
 
 
 def _line(row: Tree, tree: Tree) -> list[str]:
-    gap = [_share(row["recovered"])] if tree["gap"] else []
+    gap = [_share(row["recovered"]), _recovered_of_ap50(row, tree)] if tree["gap"] else []
     return [
         name_and_marks(row, tree),
         _between(row["interval"]),
@@ -161,6 +176,15 @@ def _line(row: Tree, tree: Tree) -> list[str]:
         _steps(row),
         _labels(row["labels"]),
     ]
+
+
+def _recovered_of_ap50(row: Tree, tree: Tree) -> str:
+    """Return the share of the gap in AP50, "" where the one in AP is not told."""
+    if row["recovered"] is None:
+        return ""
+    means = {other["name"]: other["AP50"] for other in tree["rows"]}
+    low, high = (statistics.fmean(means[name]) for name in tree["gap"])
+    return f"{(statistics.fmean(row['AP50']) - low) / (high - low):.0%}" if high > low else "-"
 
 
 def name_and_marks(row: Tree, tree: Tree) -> str:

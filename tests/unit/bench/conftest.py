@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,27 +79,28 @@ def cells(tmp_path: Path, drawn: Path, grid: Callable[..., GridFile]) -> Callabl
 
 
 @pytest.fixture
-def finished() -> Callable[[Cell, float, Mapping[str, int]], None]:
-    """Write the outputs of a cell: AP, and the steps its trainings took where they are not those planned.
+def finished() -> Callable[..., None]:
+    """Write the outputs of a cell: AP, the steps its trainings took where they are not those planned, their curves.
 
     A model finds the first ``AP`` of the test images' boxes exactly, and nothing else, so its AP is about that share.
     """
 
-    def make(cell: Cell, ap: float, steps: Mapping[str, int] = {}) -> None:
+    def make(cell: Cell, ap: float, steps: Mapping[str, int] = {}, curves: Sequence[dict[str, float]] = ()) -> None:
         for name, step in cell.steps.items():
             if name == cell.score.name:
                 cell.store.make(step.output, lambda out, _: _scored(out, cell, ap), Job())
             else:
                 taken = steps.get(name, step.training_steps)
-                cell.store.make(step.output, lambda out, _, taken=taken: _trained(out, taken), Job())
+                cell.store.make(step.output, lambda out, _, taken=taken: _trained(out, taken, curves), Job())
 
     return make
 
 
-def _trained(out: Path, steps: int) -> None:
+def _trained(out: Path, steps: int, curves: Sequence[dict[str, float]]) -> None:
     if steps:
         tree = {"epochs": steps // 2, "steps": steps, "images": 8, "boxes": 9, "device": "cpu", "seconds": 1.0}
-        (out / "training.json").write_text(json.dumps({**tree, "resumed_from": [], "curves": [], "best_epoch": None}))
+        last = {"resumed_from": [], "curves": list(curves), "best_epoch": None}
+        (out / "training.json").write_text(json.dumps({**tree, **last}))
 
 
 def _scored(out: Path, cell: Cell, ap: float) -> None:

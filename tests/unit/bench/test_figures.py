@@ -49,6 +49,16 @@ def test_figures_are_those_of_the_outputs(tree):
     assert "| 40% [" in lines[3] and lines[3].endswith("| 8 + 6 | 0 |")
 
 
+def test_the_share_of_the_gap_in_ap50_stands_beside_the_one_in_ap(tree):
+    found = tree(gap={"low": "source", "high": "oracle"})
+    for name, values in {"source": [0.4, 0.6], "student": [0.8, 0.8], "oracle": [0.8, 1.0]}.items():
+        row(found, name)["AP50"] = values
+    head, _, *lines = (line.split(" | ") for line in markdown(found).splitlines() if line.startswith("| "))
+    assert [line[head.index("of AP50")] for line in lines] == ["", "75%", ""]
+    row(found, "oracle")["AP50"] = [0.4, 0.6]
+    assert "| - | 8 + 6 |" in markdown(found)  # no gap there
+
+
 def recovered(grid, gaps):
     """Return what a row recovers of a gap of 0.1, of which resamples have these; it wins 0.05 in each."""
     low, gaps = np.full(len(gaps), 0.3), np.array(gaps)
@@ -109,12 +119,24 @@ def test_unequal_steps_are_marked_and_said(tree):
 def test_an_oracle_has_its_own_steps_and_says_how_it_ended(tree):
     found = tree(steps={"oracle": {"oracle": 2}})
     assert not row(found, "oracle")["unequal"]
-    assert row(found, "oracle")["stopped"][0] == {"best": None, "last": 1, "most": 2, "by_itself": True}
+    ended = {"best": None, "last": 1, "most": 2, "by_itself": True, "validation": []}
+    assert row(found, "oracle")["stopped"][0] == ended
     assert "trained until its own validation stopped improving; took epoch 1 of 1" in markdown(found)
 
 
 def test_an_oracle_that_may_not_be_done_is_told(tree):
-    assert "(o) oracle: its own schedule; took epoch 2 of 2, the most it was allowed (2): it may" in markdown(tree())
+    found = tree()
+    assert "(o) oracle: its own schedule; took epoch 2 of 2, the most it was allowed (2): it may" in markdown(found)
+    assert "validation" not in markdown(found)
+
+
+def test_an_oracle_shows_the_course_of_its_own_validation(grid, cells, finished):
+    found = cells()
+    for cell in found:
+        curves = [{"epoch": epoch, "val_AP": 0.1 * epoch} for epoch in (1, 2)]
+        finished(cell, APS[cell.row.name][cell.seed], curves=curves)
+    told = markdown(tree_of(grid().grid, found, final=False))
+    assert "it may not be done (its own validation AP after 1, 2 epochs: 0.100, 0.200);" in told
 
 
 def test_rows_that_beat_the_defaults_are_named(tree):
