@@ -2,7 +2,8 @@
 
 grid.py      the grid file; a row becomes a recipe         cells.py     a row with a seed: its steps, what it may not do
 running.py worker.py   cells as processes, side by side    figures.py   the figures, one tree of plain values
-intervals.py paired resamples of the test images           leaks.py     near-duplicates of test images
+intervals.py paired resamples of the test images           claims.py    which of the grid's claims hold
+leaks.py     near-duplicates of test images
 table.py plot.py page.py                                   the tree as Markdown, CSV, a picture, a page
 files.py     what a finished table leaves behind
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from da_kd.bench.cells import Cell, truths_of
+from da_kd.bench.claims import Shown, judge
 from da_kd.bench.grid import Grid
 from da_kd.bench.intervals import Draws, drawn_ap, span
 from da_kd.detections import DetectionTable, read_table
@@ -32,6 +33,7 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
     ``rows`` holds for each row the lists by seed (``AP``, ``AP50``, ``per_class``, ``steps``, ``teacher_steps``), the
     95 % ``interval`` of the mean AP, the paired ``difference`` to the reference, ``beside_defaults`` and ``recovered``
     (each ``value``, ``low``, ``high``, or None), the ``labels`` of the target used, and how an oracle ``stopped``.
+    ``claims`` says which of the grid's claims hold.
     """
     by_row: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -49,7 +51,8 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         row["difference"] = _difference(name, grid.reference_row, means, drawn)
         row["beside_defaults"] = _difference(name, defaults, means, drawn)
         row["recovered"] = _recovered(name, grid, means, drawn)
-    first = cells[0]
+    first, classes = cells[0], list(truths[cells[0].seed].vocabulary)
+    shown = Shown(rows, means, drawn, lambda name, one: _drawn(by_row[name], truths, one), classes)
     return {
         "schema": 1,
         "name": grid.name,
@@ -58,7 +61,7 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         "scored_on": "test" if final else "development",
         "images": len(first.inputs.get("test").table),
         "seeds": sorted({cell.seed for cell in cells}),
-        "classes": list(truths[first.seed].vocabulary),
+        "classes": classes,
         "reference": grid.reference_row,
         "defaults": defaults,
         "gap": [grid.gap.low, grid.gap.high] if grid.gap and {grid.gap.low, grid.gap.high} <= set(by_row) else None,
@@ -66,6 +69,7 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         "x": grid.x,
         "steps": equal,
         "rows": rows,
+        "claims": judge(grid.claims, shown),
     }
 
 
@@ -152,9 +156,9 @@ def _stopped(cell: Cell) -> Tree:
     }
 
 
-def _drawn(cells: Sequence[Cell], truths: Mapping[int, DetectionTable]) -> Draws:
-    """Return the resampled AP of a row."""
-    return drawn_ap([(truths[cell.seed], _said(cell)) for cell in cells], _most(cells[0]))
+def _drawn(cells: Sequence[Cell], truths: Mapping[int, DetectionTable], only: str | None = None) -> Draws:
+    """Return the resampled AP of a row, or of one class of it."""
+    return drawn_ap([(truths[cell.seed], _said(cell)) for cell in cells], _most(cells[0]), only)
 
 
 def _counted(row: Tree) -> bool:

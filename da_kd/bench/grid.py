@@ -90,6 +90,44 @@ class Gap(Section):
     high: Name
 
 
+class Claim(Section):
+    """A sentence that the table is to prove, and the figures it is held against.
+
+    Attributes:
+        says: the sentence.
+        row: the row that it speaks of, or
+        line: the line of points.
+        not_below: rows that ``row`` is to have at least the AP of.
+        not_below_line: another line, which ``line`` is to be level with or above wherever both have a point.
+        each_class: of ``row``, class by class, beside that row of ``not_below`` which is best in the class.
+        margin: how much AP below is still level.
+        recovers: the share of the gap that ``row`` is to recover at least.
+        rises: ``line`` is to rise from each point to the next.
+    """
+
+    says: Annotated[str, Field(min_length=1)]
+    row: Name | None = None
+    line: str | None = None
+    not_below: tuple[Name, ...] = ()
+    not_below_line: str | None = None
+    each_class: bool = False
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    recovers: Annotated[float, Field(gt=0, le=1)] | None = None
+    rises: bool = False
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        of_row = bool(self.not_below) + (self.recovers is not None)
+        of_line = (self.not_below_line is not None) + self.rises
+        if (self.row is None) == (self.line is None) or (of_row, of_line) != ((1, 0) if self.row else (0, 1)):
+            raise ValueError(
+                "expected 'row' with 'not_below' or with 'recovers', or 'line' with 'not_below_line' or with 'rises'"
+            )
+        if self.each_class and not self.not_below:
+            raise ValueError("'each_class' says how rows are compared; add 'not_below', or leave it out")
+        return self
+
+
 class Grid(Section):
     """A table to be made: rows, seeds, and on which images they are scored.
 
@@ -108,6 +146,7 @@ class Grid(Section):
             it, or when anything has changed since, the test images stay unopened.
         reference: the row that others are compared with; the first by default.
         gap: between which rows recovered AP is counted; without it there is no such column.
+        claims: what the table is to prove; it says of each whether it holds.
         x: what the plot's horizontal axis is, where rows have an ``x``.
         rows: the rows, in order.
     """
@@ -124,6 +163,7 @@ class Grid(Section):
     frozen: str | None = None
     reference: Name | None = None
     gap: Gap | None = None
+    claims: tuple[Claim, ...] = ()
     x: str = ""
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
 
@@ -137,6 +177,18 @@ class Grid(Section):
         wanted = {"reference": self.reference}
         if self.gap is not None:
             wanted |= {"gap.low": self.gap.low, "gap.high": self.gap.high}
+        for at, claim in enumerate(self.claims):
+            wanted |= {f"claims.{at}.row": claim.row}
+            wanted |= {f"claims.{at}.not_below.{place}": name for place, name in enumerate(claim.not_below)}
+            if claim.recovers is not None and self.gap is None:
+                problems.append(f"claims.{at}.recovers: expected a 'gap' that a share is recovered of; add it")
+        lines = [row.line for row in self.rows if row.line is not None]
+        problems += [
+            f"claims.{at}: expected the name of a line {sorted(set(lines))}; found '{line}'"
+            for at, claim in enumerate(self.claims)
+            for line in (claim.line, claim.not_below_line)
+            if line is not None and line not in lines
+        ]
         problems += [
             f"{key}: expected the name of a row {names}; found '{name}'"
             for key, name in wanted.items()
@@ -181,13 +233,17 @@ class GridFile:
         return parse_recipe(tree, [f"seed={seed}"], folder=path.parent, source=source)
 
     def choices(self) -> str:
-        """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie."""
-        trees = {}
+        """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie.
+
+        Which row is the defaults', and between which rows the gap lies, is chosen as well.
+        """
+        trees: dict[str, Any] = {}
         for row in self.grid.rows:
             recipe = self.recipe(row, self.grid.seeds[0], final=True)
             tree = recipe.model_dump(mode="json", exclude=_NO_CHOICE, exclude_none=True)
-            trees[row.name] = [row.model, _without_places(tree)]
-        return hash_json(trees)[:_HASH]
+            trees[row.name] = [row.model, row.defaults, _without_places(tree)]
+        gap = self.grid.gap
+        return hash_json([trees, None if gap is None else [gap.low, gap.high]])[:_HASH]
 
     def refuse_test_images(self) -> None:
         """Refuse to make choices on images that the last table is scored on.

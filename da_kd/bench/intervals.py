@@ -21,15 +21,23 @@ Draws = npt.NDArray[np.float64]
 Span = dict[str, float | None]  # ``value``, and the ends ``low`` and ``high`` of its 95 % interval
 
 
-def drawn_ap(scored: Sequence[tuple[DetectionTable, DetectionTable]], most: int) -> Draws:
+def drawn_ap(scored: Sequence[tuple[DetectionTable, DetectionTable]], most: int, only: str | None = None) -> Draws:
     """Return (R,) AP of every resample, the mean over seeds; NaN where a resample holds no object.
 
     Args:
         scored: for each seed the ground truth and the predictions.
         most: boxes per image and class that count.
+        only: the AP of this class.
     """
-    drawn: Draws = np.mean([_drawn(truth, said, most) for truth, said in scored], axis=0)
+    pairs = scored if only is None else [(_of(truth, only), _of(said, only)) for truth, said in scored]
+    drawn: Draws = np.mean([_drawn(truth, said, most) for truth, said in pairs], axis=0)
     return drawn
+
+
+def _of(table: DetectionTable, name: str) -> DetectionTable:
+    """Return a table with the boxes of one class alone."""
+    names = np.array(list(table.vocabulary))
+    return table.pick_boxes(names[table.label] == name)
 
 
 def _drawn(truth: DetectionTable, said: DetectionTable, most: int) -> Draws:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from da_kd.bench.figures import Tree
-from da_kd.bench.table import better_than_defaults, markdown, measured_markdown
+from da_kd.bench.table import better_than_defaults, comparisons, markdown, measured_markdown
 from da_kd.words import count, duration, figure
 
 _HEAD = """# Results
@@ -23,6 +23,14 @@ images were scored with; where they had been opened before, the table's text say
 defaults by more than the 95 % interval.
 
 {summary}
+{claims}"""
+_CLAIMS = """
+## What holds, and what does not
+
+Each grid says what it is to prove; whether it does is worked out from its figures. A claim *holds* where every comparison
+that it stands on does, beyond its 95 % interval if nothing else is said; *in part* where some do.
+
+{lines}
 """
 _ANCHOR = re.compile(r"[^\w\- ]")
 
@@ -36,8 +44,19 @@ def page(trees: Sequence[Tree], pictures: Mapping[str, str], command: str) -> st
             the page.
         command: what made the page.
     """
-    head = _HEAD.format(command=command, summary=_summary(trees))
+    head = _HEAD.format(command=command, summary=_summary(trees), claims=_claims(trees))
     return "\n".join([head, *(_section(tree, pictures) for tree in trees)])
+
+
+def _claims(trees: Sequence[Tree]) -> str:
+    """Return a line for each claim of all tables; development images prove nothing about others, and say so."""
+    lines = [
+        [one["says"], f"**{one['verdict']}**", comparisons(one) or "-", _link(tree)]
+        for tree in trees
+        for one in tree.get("claims", [])
+    ]
+    table = [["claim", "verdict", "figures", "table"], ["---"] * 4, *lines]
+    return _CLAIMS.format(lines="\n".join(f"| {' | '.join(line)} |" for line in table)) if lines else ""
 
 
 def key_of(tree: Tree) -> str:
@@ -50,10 +69,13 @@ def _summary(trees: Sequence[Tree]) -> str:
     lines = [["table", "scored on", "defaults' AP", "rows above the defaults (less the defaults' AP)"], ["---"] * 4]
     for tree in trees:
         own = next((row for row in _rows(tree) if row["name"] == tree["defaults"]), None)
-        link = f"[{_title(tree)}](#{_ANCHOR.sub('', _title(tree).lower()).replace(' ', '-')})"
         value = own["interval"]["value"] if own is not None else None
-        lines.append([link, _scored(tree), "-" if value is None else figure(value), _better(tree)])
+        lines.append([_link(tree), _scored(tree), "-" if value is None else figure(value), _better(tree)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _link(tree: Tree) -> str:
+    return f"[{_title(tree)}](#{_ANCHOR.sub('', _title(tree).lower()).replace(' ', '-')})"
 
 
 def _rows(tree: Tree) -> Sequence[Tree]:

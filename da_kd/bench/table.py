@@ -65,7 +65,27 @@ def sentences(tree: Tree) -> list[str]:
         f"seeds' APs are averaged.{gap} Steps are optimiser steps of the student's architecture, all phases counted, + "
         "those of teachers."
     ]
-    return [*told, *_marks(tree), *_above(tree), *_notes(tree), *_leaks(tree.get("duplicates", []))]
+    return [*told, *_claims(tree), *_marks(tree), *_above(tree), *_notes(tree), *_leaks(tree.get("duplicates", []))]
+
+
+def _claims(tree: Tree) -> list[str]:
+    """Return what was to be shown, and whether it holds."""
+    return [f"{one['says']} {one['verdict'].capitalize()}{_because(one)}." for one in tree.get("claims", [])]
+
+
+def _because(claim: Mapping[str, Any]) -> str:
+    return f": {comparisons(claim)}" if claim["found"] else ""
+
+
+def comparisons(claim: Mapping[str, Any]) -> str:
+    """Return the figures that a claim stands on, in words."""
+    return "; ".join(_comparison(one) for one in claim["found"])
+
+
+def _comparison(one: Mapping[str, Any]) -> str:
+    told = _share(one) if one["share"] else _signed(one)
+    wanted = f"{one['wanted']:.0%}" if one["share"] else f"{one['wanted']:+.3f}"
+    return f"{one['what']} {told}" + (f", wanted at least {wanted}" if one["wanted"] else "")
 
 
 def _marks(tree: Tree) -> list[str]:
