@@ -85,12 +85,18 @@ def read_tree_of(folder: Path) -> Tree:
     return tree
 
 
+def usable_processors() -> int:
+    """Return how many processors this process may use; where the system does not tell (macOS), how many there are."""
+    told = getattr(os, "sched_getaffinity", None)
+    return len(told(0)) if told is not None else os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """Return what figures in seconds depend on: processor, cores, memory, GPU, and how busy the machine is."""
     gpu = Path("/proc/driver/nvidia/gpus")
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_processors(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "gpus": len(list(gpu.iterdir())) if gpu.is_dir() else 0,
         "system": f"{platform.system()} {platform.machine()}",

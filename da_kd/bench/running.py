@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from da_kd.bench.cells import Cell
+from da_kd.bench.files import usable_processors
 from da_kd.errors import DaKdError
 from da_kd.events import Job
 from da_kd.pipeline import Run
@@ -47,7 +48,7 @@ def default_jobs(cells: Sequence[Cell]) -> int:
 
     on_cpu = all(resolve_devices(cell.recipe.device) == ("cpu",) for cell in cells)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(len(os.sched_getaffinity(0)), memory // _MEMORY)) if on_cpu else 1
+    return max(1, min(usable_processors(), memory // _MEMORY)) if on_cpu else 1
 
 
 def make_cells(cells: Sequence[Cell], jobs: int, job: Job) -> None:

@@ -48,8 +48,9 @@ class Schedule(Section):
         ema: what share of its steps the moving average of the weights, which is saved and scored, reaches back over at
             the end; 0 takes the last step's weights. Without it ultralytics' own average, which in a few hundred steps
             hardly averages.
-        args: further training arguments of ultralytics (augmentation and the like), passed on as they are; where a
-            teacher of kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
+        args: further training arguments of ultralytics (augmentation and the like), passed on as they are, but those
+            that da_kd sets itself (``val``, ``amp``, ``nbs``, ...), which are refused with the reason; where a teacher of
+            kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -177,7 +178,7 @@ class FinetuneMix(Section):
 
 
 # What a student that starts from the source's weights does unless told otherwise; docs/training.md has the figures.
-FROM_SOURCE = {"augment": "strong", "ema": 0.25, "refresh": {"every": 3}}
+FROM_SOURCE: dict[str, Any] = {"augment": "strong", "ema": 0.25, "refresh": {"every": 3}}
 
 
 class Distill(Schedule):
@@ -185,7 +186,8 @@ class Distill(Schedule):
 
     Attributes:
         init: ``model`` starts from ``student.model``; ``source`` from the student's architecture trained on the source,
-            and then three defaults are others: ``augment: strong``, ``ema: 0.25`` and ``refresh: {every: 3}``.
+            and then three defaults are others: ``augment: strong``, ``ema: 0.25`` and ``refresh: {every: 3}``, whose
+            ``every`` also holds where only other keys of ``refresh`` are given.
         source_steps: beside ``init: source``: optimiser steps of that training on the source, where it is shorter or
             longer than this one.
         adapt: ``batch_norm`` re-estimates the normalisation statistics of these weights on the target images first,
@@ -197,7 +199,7 @@ class Distill(Schedule):
             (``ignore_all``), or that there is no object (``background``).
         unsearched: what an image teaches of classes that no teacher searched it for: nothing (``mask``), or that there
             are none (``background``).
-        oversample: how often an image with a box that a person decided on is seen in an epoch.
+        oversample: how often an image with a box that a person accepted, moved, renamed or added is seen in an epoch.
         refresh: whether, and how, labels are made anew as the student learns; without it, or with null, they stay as
             they are.
         features: the name of a teacher of kind ``ultralytics`` whose features the student imitates beside its labels
@@ -218,7 +220,11 @@ class Distill(Schedule):
     @model_validator(mode="before")
     @classmethod
     def _from_source(cls, value: Any) -> Any:
-        return {**FROM_SOURCE, **value} if isinstance(value, dict) and value.get("init") == "source" else value
+        if not isinstance(value, dict) or value.get("init") != "source":
+            return value
+        refresh = value.get("refresh")
+        given = {"refresh": {**FROM_SOURCE["refresh"], **refresh}} if isinstance(refresh, dict) else {}
+        return {**FROM_SOURCE, **value, **given}
 
     @model_validator(mode="after")
     def _source_first(self) -> Self:

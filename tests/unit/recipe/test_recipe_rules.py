@@ -150,6 +150,10 @@ def test_a_student_from_source_weights_has_defaults_of_its_own(small):
     small["distill"]["init"] = "source"
     warm = parse_recipe(small).distill
     assert (warm.augment, warm.ema, warm.refresh.every) == ("strong", 0.25, 3)
+    small["distill"] |= {"refresh": {"share": 0.8}}
+    refresh = parse_recipe(small).distill.refresh
+    assert (refresh.every, refresh.share) == (3, 0.8)
+    del small["distill"]["refresh"]
 
 
 def test_what_a_student_from_source_weights_is_told_stands(small):
