@@ -27,8 +27,8 @@ defaults by more than the 95 % interval.
 _CLAIMS = """
 ## What holds, and what does not
 
-Each grid says what it is to prove; whether it does is worked out from its figures. A claim *holds* where all comparisons
-that it stands on do, beyond their 95 % intervals if nothing else is said; it holds *in part* where some do.
+Each grid says what it is to prove; whether it does is worked out from its figures. A claim *holds* where all
+comparisons that it stands on do, beyond their 95 % intervals if nothing else is said; it holds *in part* where some do.
 
 {lines}
 """

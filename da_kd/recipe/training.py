@@ -49,8 +49,8 @@ class Schedule(Section):
             the end; 0 takes the last step's weights. Without it ultralytics' own average, which in a few hundred steps
             hardly averages.
         args: further training arguments of ultralytics (augmentation and the like), passed on as they are, but those
-            that da_kd sets itself (``val``, ``amp``, ``nbs``, ...), which are refused with the reason; where a teacher of
-            kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
+            that da_kd sets itself (``val``, ``amp``, ``nbs``, ...), which are refused with the reason; where a teacher
+            of kind ``torchvision`` is trained: ``fliplr``, ``flipud``, ``scale`` and ``colour``.
     """
 
     epochs: Annotated[int, Field(ge=1)] | None = None
