@@ -1,19 +1,19 @@
-"""Writes docs/results.md, and its pictures, from the tables that ``da-kd bench`` left in workspaces.
+"""Writes docs/results.md from the tables that ``da-kd bench`` left, which are kept in docs/results/.
 
-    python tools/results_page.py [--workspace runs ...] [--page docs/results.md] [TABLE ...]
+    python tools/results_page.py                        the page anew
+    python tools/results_page.py --take runs ...        tables of these workspaces are taken over first
 
-A table is a folder with ``bench.json``; without any, all of the workspaces'. Those of development images come last;
-within that, tables stand in the order of the project's claims.
+What is taken over of a table is its ``bench.json``, as it is, and its plot. Tables of development images come last;
+within that, they stand in the order of the project's claims.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import shlex
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from da_kd.bench.files import read_tree_of
 from da_kd.bench.page import key_of, page
 from da_kd.errors import DaKdError
 
+COMMAND = "python tools/results_page.py"
 _ORDER = (
     *("labels_optional", "small_student", "unlabelled", "two_teachers", "same_classes", "few_labels", "label_curve"),
     *("corruptions", "parts"),
@@ -30,25 +31,36 @@ _ORDER = (
 def main() -> int:
     """Write the page; return the exit code."""
     asked = _arguments()
-    folders = asked.tables or [
-        path.parent for place in asked.workspace for path in (place / "bench").glob("*/bench.json")
-    ]
-    if not folders:
-        print(f"No table in {', '.join(map(str, asked.workspace))}; 'da-kd bench GRID' makes one.", file=sys.stderr)
-        return 2
     try:
-        trees = {folder: read_tree_of(folder) for folder in folders}
+        for workspace in asked.take:
+            _take(workspace, asked.docs)
     except DaKdError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    ordered = sorted(trees.items(), key=lambda item: _place(item[1]))
-    links = _pictures(ordered, asked.page.parent / "images")
-    temporary = asked.page.with_name(f".{asked.page.name}.tmp")
-    command = shlex.join(["python", "tools/results_page.py", *sys.argv[1:]])
-    temporary.write_text(page([tree for _, tree in ordered], links, command), encoding="utf-8")
-    os.replace(temporary, asked.page)
-    print(asked.page)
+    if not (text := page_of(asked.docs)):
+        print(f"No table in {asked.docs / 'results'}; 'da-kd bench GRID' makes one, --take takes it.", file=sys.stderr)
+        return 2
+    _write(asked.docs / "results.md", text)
+    print(asked.docs / "results.md")
     return 0
+
+
+def page_of(docs: Path) -> str:
+    """Return the page of the tables that are kept below a folder of documents, "" where there is none."""
+    trees = [json.loads(path.read_text(encoding="utf-8")) for path in (docs / "results").glob("*.json")]
+    names = {key_of(tree): f"images/results-{key_of(tree)}.png" for tree in trees}
+    pictures = {key: name for key, name in names.items() if (docs / name).is_file()}
+    return page(sorted(trees, key=_place), pictures, COMMAND) if trees else ""
+
+
+def _take(workspace: Path, docs: Path) -> None:
+    """Take over the finished tables of a workspace, in place of earlier ones of the same name."""
+    for folder in [path.parent for path in sorted((workspace / "bench").glob("*/bench.json"))]:
+        key = key_of(read_tree_of(folder))
+        for source, kept in (("bench.json", f"results/{key}.json"), ("plot.png", f"images/results-{key}.png")):
+            if (folder / source).is_file():
+                (docs / kept).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / source, docs / kept)
 
 
 def _place(tree: dict[str, Any]) -> tuple[bool, int, str]:
@@ -57,23 +69,16 @@ def _place(tree: dict[str, Any]) -> tuple[bool, int, str]:
     return tree["scored_on"] == "development", known, tree["name"]
 
 
-def _pictures(ordered: Sequence[tuple[Path, dict[str, Any]]], place: Path) -> dict[str, str]:
-    """Copy the plots beside the page; return where each is as seen from it."""
-    place.mkdir(parents=True, exist_ok=True)
-    links = {}
-    for folder, tree in ordered:
-        if (folder / "plot.png").is_file():
-            name = f"results-{key_of(tree)}.png"
-            shutil.copyfile(folder / "plot.png", place / name)
-            links[key_of(tree)] = f"{place.name}/{name}"
-    return links
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tables", nargs="*", type=Path, metavar="TABLE")
-    parser.add_argument("--workspace", type=Path, nargs="+", default=[Path("runs")])
-    parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--take", type=Path, nargs="+", default=[], metavar="WORKSPACE", help="take over its tables")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="where page, tables and pictures lie")
     return parser.parse_args()
 
 

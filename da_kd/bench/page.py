@@ -17,10 +17,10 @@ _HEAD = """# Results
 
     {command}
 
-makes this page from the files that finished tables left behind; nothing here is typed by hand. Every table can be made
-again with the command above it (what is there already is only read). *Frozen* is the hash of the choices that the test
-images were scored with; where they had been opened before, the table's text says so. Rows in bold are above da_kd's
-defaults by more than the 95 % interval.
+makes this page from the files that finished tables left behind (`docs/results/`); nothing here is typed by hand. Every
+table can be made again with the command above it (what is there already is only read). *Frozen* is the hash of the
+choices that the test images were scored with; where they had been opened before, the table's text says so. Rows in bold
+are above da_kd's defaults by more than the 95 % interval.
 
 {summary}
 {claims}"""

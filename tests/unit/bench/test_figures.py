@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -178,18 +179,37 @@ def test_the_files_and_the_page_come_from_the_tree(tree, cells, tmp_path):
     assert "![AP by row: source 0.300, student 0.500, oracle 0.800; 0 rows above the defaults](plot.png)" in told
 
 
-def test_the_page_is_made_by_one_command(tree, tmp_path, monkeypatch):
-    write_all({**tree(), "duplicates": []}, tmp_path / "runs" / "bench" / "table-development", "", 0.0)
+@pytest.fixture
+def results_page(monkeypatch):
+    """Return the tool that makes the page, called as from a shell."""
     spec = importlib.util.spec_from_file_location("results_page", ROOT / "tools" / "results_page.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    page_at, workspace = tmp_path / "docs" / "results.md", str(tmp_path / "runs")
-    monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", workspace, "--page", str(page_at)])
-    assert tool.main() == 0
-    assert "(images/results-table-development.png)" in page_at.read_text()
-    assert (tmp_path / "docs" / "images" / "results-table-development.png").is_file()
-    monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", str(tmp_path)])
-    assert tool.main() == 2  # there is no table
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["results_page.py", *map(str, words)])
+        return tool.main()
+
+    call.page_of = tool.page_of
+    return call
+
+
+def test_the_page_is_made_by_one_command_and_again_from_what_it_kept(tree, tmp_path, results_page):
+    workspace, docs = tmp_path / "runs", tmp_path / "docs"
+    write_all({**tree(), "duplicates": []}, workspace / "bench" / "table-development", "", 0.0)
+    assert results_page("--docs", docs) == 2  # there is no table
+    assert results_page("--take", workspace, "--docs", docs) == 0
+    first = (docs / "results.md").read_text()
+    assert "(images/results-table-development.png)" in first
+    assert (docs / "images" / "results-table-development.png").is_file()
+    shutil.rmtree(workspace)
+    (docs / "results.md").unlink()
+    assert results_page("--docs", docs) == 0
+    assert (docs / "results.md").read_text() == first
+
+
+def test_the_projects_page_is_the_one_of_its_tables(results_page):
+    assert results_page.page_of(ROOT / "docs") == (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def test_a_measurement_that_is_no_grids_stands_on_the_same_page(tree, tmp_path):
@@ -211,19 +231,15 @@ def test_a_measurement_that_is_no_grids_stands_on_the_same_page(tree, tmp_path):
     assert "![AP over strength, a panel each for fog, fog](plot.png)" in told
 
 
-def test_the_page_is_in_the_order_of_the_claims(tree, tmp_path, monkeypatch):
+def test_the_page_is_in_the_order_of_the_claims(tree, tmp_path, results_page):
     found = {**tree(), "duplicates": []}
     names = [("few_labels", "test"), ("labels_optional", "test"), ("own", "test"), ("labels_optional", "development")]
     for name, where in names:
         named = {**found, "name": name, "title": f"{name} {where}", "scored_on": where}
         write_all(named, tmp_path / "runs" / "bench" / f"{name}-{where}", "", 0.0)
-    spec = importlib.util.spec_from_file_location("results_page", ROOT / "tools" / "results_page.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    page_at, workspace = tmp_path / "results.md", str(tmp_path / "runs")
-    monkeypatch.setattr("sys.argv", ["results_page.py", "--workspace", workspace, "--page", str(page_at)])
-    assert tool.main() == 0
-    heads = [line.removeprefix("## ") for line in page_at.read_text().splitlines() if line.startswith("## ")]
+    assert results_page("--take", tmp_path / "runs", "--docs", tmp_path) == 0
+    told = (tmp_path / "results.md").read_text().splitlines()
+    heads = [line.removeprefix("## ") for line in told if line.startswith("## ")]
     assert heads == [
         "labels_optional test", "few_labels test", "own test", "labels_optional development (development images)"
     ]  # fmt: skip
