@@ -5,7 +5,7 @@
 Random boxes on 5,000 images, 100 found boxes each, 80 classes, about 7 objects an image. Each side scores the same two
 COCO JSON files in a process of its own, reading them included: pycocotools evaluates, accumulates and summarises; da_kd
 reads, checks and scores. What da_kd tells beside the figures (intervals from 1,000 resamples, types of errors, curves)
-is timed apart. ``--quick`` takes 1,500 images.
+is timed apart. ``--quick`` takes 1,500 images. It fails (exit code 1) where the figures differ or da_kd takes longer.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> int:
             "images": images,
         }
         asked.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0 if same else 1
+    return 0 if same and ratio >= 1 else 1
 
 
 def _plain(truth: Path, found: Path) -> list[float]:
