@@ -71,23 +71,28 @@ def _verdict(found: Sequence[Tree]) -> str:
 
 def _comparisons(claim: Claim, shown: Shown) -> Iterator[Tree]:
     """Yield the comparisons of a claim; none where a row is missing."""
-    by_name = {row["name"]: row for row in shown.rows}
-    if not {claim.row, *claim.not_below} - {None} <= set(by_name):
-        return
-    if claim.line is not None:
+    there = {row["name"] for row in shown.rows}
+    if claim.row is None:
         yield from _along(claim, shown)
-    elif claim.recovers is not None:
-        share = by_name[claim.row or ""]["recovered"] or {"value": None, "low": None, "high": None}
-        yield {"what": f"recovered by {claim.row}", **share, "wanted": claim.recovers, "share": True}
+    elif {claim.row, *claim.not_below} <= there:
+        yield from _of_row(claim.row, claim, shown)
+
+
+def _of_row(own: str, claim: Claim, shown: Shown) -> Iterator[Tree]:
+    """Yield the comparisons of a claim about a row, of which all rows are there."""
+    rows = {row["name"]: row for row in shown.rows}
+    if claim.recovers is not None:
+        share = rows[own]["recovered"] or {"value": None, "low": None, "high": None}
+        yield {"what": f"recovered by {own}", **share, "wanted": claim.recovers, "share": True}
     elif claim.each_class:
         for name in shown.classes:
-            best = max(claim.not_below, key=lambda row: _in_class(by_name[row], name))
-            value = _in_class(by_name[claim.row or ""], name) - _in_class(by_name[best], name)
-            drawn = shown.of_class(claim.row or "", name) - shown.of_class(best, name)
-            yield _less(f"{name}, {claim.row} less {best}", span(value, drawn), claim)
+            in_class = {row: _in_class(rows[row], name) for row in (own, *claim.not_below)}
+            best = max(claim.not_below, key=lambda row: in_class[row])
+            drawn = shown.of_class(own, name) - shown.of_class(best, name)
+            yield _less(f"{name}, {own} less {best}", span(in_class[own] - in_class[best], drawn), claim)
     else:
         for other in claim.not_below:
-            yield _less(f"{claim.row} less {other}", _difference(claim.row or "", other, shown), claim)
+            yield _less(f"{own} less {other}", _difference(own, other, shown), claim)
 
 
 def _along(claim: Claim, shown: Shown) -> Iterator[Tree]:
