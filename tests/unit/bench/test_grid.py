@@ -145,3 +145,11 @@ def test_the_projects_own_grids_have_recipes_without_a_mistake(name, monkeypatch
     for item in file.grid.rows:
         for final in (False, True):
             assert file.recipe(item, 0, final=final).evaluate is not None
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (RECIPES / "bench").glob("*.yaml")))
+def test_no_choice_of_the_projects_frozen_grids_has_changed_since(name, monkeypatch):
+    monkeypatch.setenv("DA_KD_DATA", "/data")
+    file = load_grid(RECIPES / "bench" / f"{name}.yaml")
+    if file.grid.frozen is not None:
+        file.refuse_unfrozen()  # a table made before the change is no longer what its command makes
