@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from da_kd.bench.grid import Claim
-from da_kd.bench.intervals import Draws, Span, span
+from da_kd.bench.intervals import Draws, Span, difference, span
 
 Tree = dict[str, Any]
 
@@ -92,7 +92,7 @@ def _of_row(own: str, claim: Claim, shown: Shown) -> Iterator[Tree]:
             yield _less(f"{name}, {own} less {best}", span(in_class[own] - in_class[best], drawn), claim)
     else:
         for other in claim.not_below:
-            yield _less(f"{own} less {other}", _difference(own, other, shown), claim)
+            yield _less(f"{own} less {other}", difference(own, other, shown.means, shown.drawn), claim)
 
 
 def _along(claim: Claim, shown: Shown) -> Iterator[Tree]:
@@ -103,19 +103,14 @@ def _along(claim: Claim, shown: Shown) -> Iterator[Tree]:
     )
     if claim.rises:
         for before, after in pairwise(own.values()):
-            yield _less(f"{after} less {before}", _difference(after, before, shown), claim)
+            yield _less(f"{after} less {before}", difference(after, before, shown.means, shown.drawn), claim)
     else:
         for x in [x for x in own if x in other]:
-            yield _less(f"{own[x]} less {other[x]}", _difference(own[x], other[x], shown), claim)
+            yield _less(f"{own[x]} less {other[x]}", difference(own[x], other[x], shown.means, shown.drawn), claim)
 
 
 def _less(what: str, found: Span, claim: Claim) -> Tree:
     return {"what": what, **found, "wanted": -claim.margin, "share": False}
-
-
-def _difference(row: str, other: str, shown: Shown) -> Span:
-    own, base = shown.means[row], shown.means[other]
-    return span(None if own is None or base is None else own - base, shown.drawn[row] - shown.drawn[other])
 
 
 def _in_class(row: Tree, name: str) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from da_kd.bench.cells import Cell, truths_of
 from da_kd.bench.claims import Shown, judge
 from da_kd.bench.grid import Grid
-from da_kd.bench.intervals import Draws, drawn_ap, span
+from da_kd.bench.intervals import Draws, difference, drawn_ap, span
 from da_kd.detections import DetectionTable, read_table
 from da_kd.pipeline.steps import Step
 from da_kd.stages.evaluate.metrics import score_tables
@@ -186,8 +186,8 @@ def _difference(
     """Return the AP of a row less that of another, None where there is nothing to compare."""
     if other is None or other == name or other not in means:
         return None
-    own, base = means[name], means[other]
-    return None if own is None or base is None else dict(span(own - base, drawn[name] - drawn[other]))
+    found = difference(name, other, means, drawn)
+    return None if found["value"] is None else dict(found)
 
 
 def _recovered(name: str, grid: Grid, means: Mapping[str, float | None], drawn: Mapping[str, Draws]) -> Tree | None:

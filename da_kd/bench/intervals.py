@@ -6,7 +6,7 @@ the APs of a row's seeds are averaged first. Knows tables of boxes; must not kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,12 @@ def _drawn(truth: DetectionTable, said: DetectionTable, most: int) -> Draws:
     matches = match(sides.truth, sides.found, sides.images, len(sides.classes), most)
     seed = int(hash_json([truth.key, truth.sha])[:8], 16)
     return resampled(matches, draws(len(truth), seed=seed)).AP
+
+
+def difference(row: str, other: str, means: Mapping[str, float | None], drawn: Mapping[str, Draws]) -> Span:
+    """Return the AP of a row less that of another, None for all of it where one of them has none."""
+    own, base = means[row], means[other]
+    return span(None if own is None or base is None else own - base, drawn[row] - drawn[other])
 
 
 def span(value: float | None, drawn: Draws) -> Span:
