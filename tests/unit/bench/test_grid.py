@@ -147,9 +147,11 @@ def test_the_projects_own_grids_have_recipes_without_a_mistake(name, monkeypatch
             assert file.recipe(item, 0, final=final).evaluate is not None
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (RECIPES / "bench").glob("*.yaml")))
+FROZEN = sorted(path.stem for path in (RECIPES / "bench").glob("*.yaml") if "\nfrozen:" in path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", FROZEN)
 def test_no_choice_of_the_projects_frozen_grids_has_changed_since(name, monkeypatch):
     monkeypatch.setenv("DA_KD_DATA", "/data")
-    file = load_grid(RECIPES / "bench" / f"{name}.yaml")
-    if file.grid.frozen is not None:
-        file.refuse_unfrozen()  # a table made before the change is no longer what its command makes
+    # Otherwise a table made before the change is no longer what its command makes.
+    load_grid(RECIPES / "bench" / f"{name}.yaml").refuse_unfrozen()
