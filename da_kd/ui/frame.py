@@ -36,7 +36,7 @@ class Frame:
         settings: what the operator decided.
         run: the name of the chosen run.
         active: the key of the page that is open.
-        stamp: changes when the chosen run got on.
+        stamp: the chosen run's name, how it stands, and what changes when it got on, with spaces between.
         listed: changes when the list of runs, or the state of one, did.
     """
 
@@ -116,11 +116,13 @@ class Frame:
             working: whether it speaks of a run that works.
         """
 
-        def still(stamp: Any) -> Any:
-            parts = str(stamp).split(" ")
-            return "" if (parts[1:2] in (["running"], ["starting"])) != working else gr.skip()
+        def still(stamp: Any, run: Any) -> Any:
+            name, *how = str(stamp).split(" ")
+            if name != (run or ""):
+                return gr.skip()  # a look at the run that was chosen before, which came late
+            return "" if (how[:1] in (["running"], ["starting"])) != working else gr.skip()
 
-        self.stamp.change(still, [self.stamp], [place], **HIDDEN)
+        self.stamp.change(still, [self.stamp, self.run], [place], **HIDDEN)
 
     def follows(self, key: str, place: gr.HTML, look: Look, outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
         """Look at the chosen run every two seconds while a page is open; what did not change is left alone.

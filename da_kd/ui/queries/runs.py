@@ -123,11 +123,12 @@ def standing(run: Run) -> Standing:
     known, last, pid = run.state(), processes.launched(run.folder), run.pid()
     state, message = str(known.state), known.message
     fresh = last is not None and (known.started is None or last.began > known.started)
-    if pid is None and fresh and last is not None:
+    if fresh and last is not None:  # its record is not written yet; it may hold the run already
         error = processes.last_error(processes.log_of(run.folder))
-        state = "starting" if last.alive else "failed"
-        message = "" if last.alive else error or "The process ended before it began to work; its log is below."
-        pid = last.pid if last.alive else None
+        begins = last.alive or pid is not None
+        state = "starting" if begins else "failed"
+        message = "" if begins else error or "The process ended before it began to work; its log is below."
+        pid = (pid or last.pid) if begins else None
     sitting = [] if state == "starting" else events(run, known.started)
     steps = _steps(run, known.steps, state == "running")
     stamp = f"{state} {known.ended} {sum(mark == 'done' for mark in steps.values())} {len(steps)}"

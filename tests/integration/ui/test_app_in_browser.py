@@ -50,6 +50,9 @@ class Window:
         self.own = app.url
         self.page.goto(app.url + query)
         self.page.locator("#pages [role='tab']").first.wait_for()
+        if query:  # what is pressed before the run is chosen belongs to no run
+            run = query.removeprefix("?run=")
+            self.page.wait_for_function("run => document.querySelector('#run input').value === run", arg=run)
 
     def _asked(self, request):
         if not request.url.startswith((self.own, "data:", "blob:")):

@@ -54,6 +54,16 @@ def test_a_run_whose_process_died_before_it_worked_says_why(settings):
     assert "nonsense" in standing_line(now)
 
 
+def test_a_run_that_goes_on_starts_until_its_process_has_written_so(running):
+    mine = {"pid": os.getpid(), "ticks": processes.started(os.getpid()), "arguments": ["run", "x.yaml"]}
+    running.save(RunState("done", "report", started=time.time() - 10, ended=time.time() - 5))
+    write_json(running.folder / "launch.json", mine | {"began": time.time() - 1})
+    assert standing(running).state == "starting"  # it holds the run; the record is of the last sitting
+    assert standing(running).stamp.startswith("starting ")
+    write_json(running.folder / "launch.json", mine | {"began": time.time() - 20})
+    assert standing(running).state == "done"
+
+
 def test_an_older_launch_says_nothing_about_a_run_that_went_on_in_a_terminal(run):
     write_json(run.folder / "launch.json", NOT_OURS)
     assert standing(run).state == "done"
