@@ -137,7 +137,10 @@ def plan_cells(
             continue
         for seed in seeds or grid.seeds:
             recipe = file.recipe(row, seed, final=final)
-            data = hash_json([recipe.data.model_dump(mode="json"), list(recipe.classes), seed, recipe.predict.max_bad])
+            taught = [[teacher.name, teacher.weights, teacher.learns] for teacher in recipe.teachers]
+            data = hash_json(
+                [recipe.data.model_dump(mode="json"), list(recipe.classes), seed, recipe.predict.max_bad, taught]
+            )
             if data not in known:
                 job.check()
                 known[data] = load_inputs(recipe, store, job)

@@ -34,6 +34,7 @@ class Shown:
         drawn: (R,) the resampled AP of each row.
         of_class: gives the resampled AP of a row in one class.
         classes: of the table.
+        lines: by line, the rows of all its points in the order of x, also of those that the table lacks.
     """
 
     rows: Sequence[Tree]
@@ -41,6 +42,7 @@ class Shown:
     drawn: Mapping[str, Draws]
     of_class: Callable[[str, str], Draws]
     classes: Sequence[str]
+    lines: Mapping[str, Mapping[float, str]]
 
 
 def judge(claims: Sequence[Claim], shown: Shown) -> list[Tree]:
@@ -58,10 +60,10 @@ def judge(claims: Sequence[Claim], shown: Shown) -> list[Tree]:
 
 
 def _verdict(found: Sequence[Tree]) -> str:
-    """Return the verdict of comparisons, each of which is there."""
+    """Return the verdict of comparisons, each of which is there; one without an interval is not sure."""
     held = [one["value"] >= one["wanted"] for one in found]
     if all(held):
-        sure = all(one["low"] is None or one["low"] >= one["wanted"] for one in found)
+        sure = all(one["low"] is not None and one["low"] >= one["wanted"] for one in found)
         return HOLDS if sure else BARELY
     if any(held):
         return IN_PART
@@ -72,10 +74,13 @@ def _verdict(found: Sequence[Tree]) -> str:
 def _comparisons(claim: Claim, shown: Shown) -> Iterator[Tree]:
     """Yield the comparisons of a claim; none where a row is missing."""
     there = {row["name"] for row in shown.rows}
-    if claim.row is None:
-        yield from _along(claim, shown)
-    elif {claim.row, *claim.not_below} <= there:
-        yield from _of_row(claim.row, claim, shown)
+    if claim.row is not None:
+        wanted = {claim.row, *claim.not_below}
+    else:
+        wanted = {name for line in (claim.line, claim.not_below_line) for name in shown.lines.get(line or "", {}).values()}
+    if not wanted <= there:
+        return
+    yield from _along(claim, shown) if claim.row is None else _of_row(claim.row, claim, shown)
 
 
 def _of_row(own: str, claim: Claim, shown: Shown) -> Iterator[Tree]:
@@ -86,6 +91,8 @@ def _of_row(own: str, claim: Claim, shown: Shown) -> Iterator[Tree]:
         yield {"what": f"recovered by {own}", **share, "wanted": claim.recovers, "share": True}
     elif claim.each_class:
         for name in shown.classes:
+            if not _counts(name, [rows[row] for row in (own, *claim.not_below)]):
+                continue
             in_class = {row: _in_class(rows[row], name) for row in (own, *claim.not_below)}
             best = max(claim.not_below, key=lambda row: in_class[row])
             drawn = shown.of_class(own, name) - shown.of_class(best, name)
@@ -96,11 +103,8 @@ def _of_row(own: str, claim: Claim, shown: Shown) -> Iterator[Tree]:
 
 
 def _along(claim: Claim, shown: Shown) -> Iterator[Tree]:
-    """Yield the comparisons of a claim about a line of points, in the order of x."""
-    own, other = (
-        {row["x"]: row["name"] for row in sorted(shown.rows, key=lambda row: row["x"] or 0) if row["line"] == line}
-        for line in (claim.line, claim.not_below_line)
-    )
+    """Yield the comparisons of a claim about a line of points, of which all are there, in the order of x."""
+    own, other = (shown.lines.get(line or "", {}) for line in (claim.line, claim.not_below_line))
     if claim.rises:
         for before, after in pairwise(own.values()):
             yield _less(f"{after} less {before}", difference(after, before, shown.means, shown.drawn), claim)
@@ -113,7 +117,12 @@ def _less(what: str, found: Span, claim: Claim) -> Tree:
     return {"what": what, **found, "wanted": -claim.margin, "share": False}
 
 
+def _counts(name: str, rows: Sequence[Tree]) -> bool:
+    """Return whether the scored images hold objects of a class; where they do not, no row has a figure."""
+    return any(value is not None for row in rows for value in row["per_class"].get(name, ()))
+
+
 def _in_class(row: Tree, name: str) -> float:
-    """Return the mean AP of a row in a class; of one that it never finds, or that has no object, 0."""
+    """Return the mean AP of a row in a class; of one that it never finds, 0."""
     values = [value or 0.0 for value in row["per_class"].get(name, [0.0])]
     return float(sum(values) / len(values))

@@ -52,7 +52,7 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         row["beside_defaults"] = _difference(name, defaults, means, drawn)
         row["recovered"] = _recovered(name, grid, means, drawn)
     first, classes = cells[0], list(truths[cells[0].seed].vocabulary)
-    shown = Shown(rows, means, drawn, lambda name, one: _drawn(by_row[name], truths, one), classes)
+    shown = Shown(rows, means, drawn, lambda name, one: _drawn(by_row[name], truths, one), classes, grid.lines)
     return {
         "schema": 1,
         "name": grid.name,
@@ -61,6 +61,7 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         "scored_on": "test" if final else "development",
         "images": len(first.inputs.get("test").table),
         "seeds": sorted({cell.seed for cell in cells}),
+        "all_seeds": sorted(grid.seeds),
         "classes": classes,
         "reference": grid.reference_row,
         "defaults": defaults,

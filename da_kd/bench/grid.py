@@ -203,6 +203,15 @@ class Grid(Section):
         """The row that others are compared with."""
         return self.reference or self.rows[0].name
 
+    @property
+    def lines(self) -> dict[str, dict[float, str]]:
+        """By line, the rows of its points in the order of x."""
+        found: dict[str, dict[float, str]] = {}
+        for row in sorted(self.rows, key=lambda row: row.x or 0.0):
+            if row.line is not None and row.x is not None:
+                found.setdefault(row.line, {})[row.x] = row.name
+        return found
+
 
 class GridFile:
     """A grid and the folder that its recipe's path counts from.
@@ -235,7 +244,8 @@ class GridFile:
     def choices(self) -> str:
         """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie.
 
-        Which row is the defaults', and between which rows the gap lies, is chosen as well.
+        Which row is the defaults', between which rows the gap lies, and what the claims ask is chosen as well. Seeds are
+        not: a claim that is close gets more of them.
         """
         trees: dict[str, Any] = {}
         for row in self.grid.rows:
@@ -243,7 +253,8 @@ class GridFile:
             tree = recipe.model_dump(mode="json", exclude=_NO_CHOICE, exclude_none=True)
             trees[row.name] = [row.model, row.defaults, _without_places(tree)]
         gap = self.grid.gap
-        return hash_json([trees, None if gap is None else [gap.low, gap.high]])[:_HASH]
+        claims = [claim.model_dump(mode="json", exclude={"says"}) for claim in self.grid.claims]
+        return hash_json([trees, None if gap is None else [gap.low, gap.high], claims])[:_HASH]
 
     def refuse_test_images(self) -> None:
         """Refuse to make choices on images that the last table is scored on.

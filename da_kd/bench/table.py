@@ -59,8 +59,10 @@ def sentences(tree: Tree) -> list[str]:
             "the AP50, which asks whether objects are found rather than how closely they are drawn."
         )
     scored = count(tree["images"], f"{tree['scored_on']} image")
+    wanted = tree.get("all_seeds", tree["seeds"])
+    others = "" if wanted == tree["seeds"] else f" (the grid has {', '.join(map(str, wanted))})"
     told = [
-        f"AP on {scored}: the mean of seeds {', '.join(map(str, tree['seeds']))}, and each of them in this order. In "
+        f"AP on {scored}: the mean of seeds {', '.join(map(str, tree['seeds']))}{others}, and each of them in this order. In "
         "brackets 95 % intervals, from 1,000 resamples of the images in which all rows see the same draws and the "
         f"seeds' APs are averaged.{gap} Steps are optimiser steps of the student's architecture, all phases counted, + "
         "those of teachers."
@@ -168,7 +170,7 @@ def _leaks(found: Sequence[Mapping[str, Any]]) -> list[str]:
     if not found:
         return []
     bad = [f"{one['alike']} of {one['test']} in {one['set']} ({_examples(one)})" for one in found if one["alike"]]
-    clean = sorted({one["set"] for one in found if not one["alike"]})
+    clean = sorted({one["set"] for one in found} - {one["set"] for one in found if one["alike"]})
     told = [f"Scored images with a near-duplicate: {'; '.join(bad)}."] if bad else []
     return [*told, *([f"No near-duplicates of scored images in {', '.join(clean)}."] if clean else [])]
 

@@ -166,4 +166,12 @@ def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:
             f"{len(shared)} images of data.source_val are also in data.source (same content), e.g. '{shared[0][1]}'; "
             "teachers that learned from them are surer of them than of new images, and so is what is fitted on them."
         )
+    if "target_labelled" in sets and "target_dev" in sets:
+        shared = overlap(sets["target_labelled"], sets["target_dev"])
+        if shared:
+            notes.append(
+                f"{len(shared)} images of data.target_dev are also in data.target_labelled (same content), e.g. "
+                f"'{shared[0][1]}'; models that learned from them are better there than on new images, and what is chosen "
+                "by them (thresholds, calibration, the epoch a training ends at) follows."
+            )
     return notes

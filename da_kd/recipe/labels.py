@@ -267,8 +267,17 @@ class Fuse(Section):
     @property
     def learns_from_audit(self) -> bool:
         """Whether thresholds or calibration come from the audited images of the review."""
+        return self.thresholds.by == "audit" or self.fits_on("audit")
+
+    @property
+    def fitting(self) -> tuple[str, ...]:
+        """The labelled images that ``fit_on`` allows; the first that are given are taken."""
+        return ("target_dev", "source_val") if self.fit_on == "auto" else (self.fit_on,)
+
+    def fits_on(self, name: str) -> bool:
+        """Return whether thresholds or calibration may be fitted on these labelled images."""
         fitted = self.calibrate != "none" or self.thresholds.by == "f_beta"
-        return self.thresholds.by == "audit" or (fitted and self.fit_on == "audit")
+        return fitted and name in self.fitting
 
     def threshold(self, name: str) -> float:
         """Return the score from which a box of a class is kept."""

@@ -191,14 +191,13 @@ def _fuse_problems(recipe: Recipe) -> list[str]:
         "fuse.calibrate": fuse.calibrate != "none",
         "fuse.thresholds": fuse.thresholds.by == "f_beta",
     }
-    wanted = {"auto": ("target_dev", "source_val")}.get(fuse.fit_on, (fuse.fit_on,))
     stored = [teacher.name for teacher in recipe.teachers if teacher.kind == "coco_file"]
     problems = []
     for key in (key for key, needed in asked.items() if needed):
         if fuse.fit_on == "audit":
             continue
-        if all(getattr(data, name) is None for name in wanted):
-            places = " or ".join(f"'data.{name}'" for name in wanted)
+        if all(getattr(data, name) is None for name in fuse.fitting):
+            places = " or ".join(f"'data.{name}'" for name in fuse.fitting)
             problems.append(f"{key}: needs labelled images that no teacher learned from; add {places}")
         if stored:
             problems.append(

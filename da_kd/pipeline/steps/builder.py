@@ -129,13 +129,11 @@ class Builder:
         if adapted:
             path, decided = self.made(step, "weights.pt"), {step: self.print_of(step)}
         model = adapter(teacher.kind)(path, teacher.options)
+        options, files = options_of(teacher)
         if teacher.weights is not None and not adapted:
             decided[f"{prefix}.weights"] = model.fingerprint()  # the file, and files that its options name
-        options = {
-            key: value
-            for key, value in teacher.options.items()
-            if not os.path.isfile(str(value))  # noqa: PTH113 - unlike pathlib's, it takes a text too long for a path
-        }
+        else:
+            options |= files
         decided |= {f"{prefix}.kind": teacher.kind, **flat(options, f"{prefix}.options")}
         if teacher.views is not None:
             decided |= keys_of(teacher.views, f"{prefix}.views")
@@ -143,6 +141,17 @@ class Builder:
         if edges not in self.steps or at_home:
             return dressed(model, teacher), decided
         return dressed(model, teacher, self.made(edges)), {**decided, edges: self.print_of(edges)}
+
+
+def options_of(teacher: Teacher) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a teacher's options that are values, and hashes of the contents of those that name files."""
+    named = {
+        key: str(value)
+        for key, value in teacher.options.items()
+        if os.path.isfile(str(value))  # noqa: PTH113 - unlike pathlib's, it takes a text too long for a path
+    }
+    values = {key: value for key, value in teacher.options.items() if key not in named}
+    return values, {key: hash_file(Path(path)) for key, path in named.items()}
 
 
 def dressed(model: Model, teacher: Teacher, edges: Path | None = None) -> Model:

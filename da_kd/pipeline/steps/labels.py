@@ -15,7 +15,7 @@ from da_kd.detections import Vocabulary, read_table
 from da_kd.errors import RecipeError
 from da_kd.events import Job
 from da_kd.pipeline.inputs import Inputs, learns
-from da_kd.pipeline.steps.builder import Builder, Step, without_labels
+from da_kd.pipeline.steps.builder import Builder, Step, options_of, without_labels
 from da_kd.pipeline.steps.keys import (
     architecture_keys,
     flat,
@@ -109,7 +109,8 @@ def add_adapt(builder: Builder, teacher: Teacher) -> None:
     prefix = f"teachers.{teacher.name}"
     parts = {**decided, "data.target": builder.hashes["target"], f"{prefix}.adapt": teacher.adapt}
     if teacher.kind == "torchvision" or teacher.match_scale:
-        parts |= {f"{prefix}.options.{key}": value for key, value in teacher.options.items()}
+        values, files = options_of(teacher)
+        parts |= {f"{prefix}.options.{key}": value for key, value in {**values, **files}.items()}
     home = builder.inputs.get(_home(builder.recipe)) if teacher.match_scale else None
     if home is not None:
         parts |= {f"{prefix}.match_scale": True, f"data.{_home(builder.recipe)}": without_labels(home)}
@@ -191,7 +192,7 @@ def _samples(recipe: Recipe) -> tuple[str, ...]:
     """Return which labelled sets *fuse* reads: at home those no teacher learned from, else the source itself."""
     home = _home(recipe)
     wanted = {"source_val": home == "source_val", "source": home == "source" and recipe.data.source is not None}
-    wanted["target_dev"] = recipe.data.target_dev is not None
+    wanted["target_dev"] = recipe.data.target_dev is not None and recipe.fuse.fits_on("target_dev")
     return tuple(name for name, needed in wanted.items() if needed)
 
 

@@ -157,11 +157,10 @@ def _weights(sample: Sample, searched: BoolArray) -> Weights | None:
 
 def _held_out(samples: Mapping[str, Sample], config: Fuse, key: str) -> Sample:
     """Return the labelled images that may be fitted on."""
-    wanted = ("target_dev", "source_val") if config.fit_on == "auto" else (config.fit_on,)
-    for name in wanted:
+    for name in config.fitting:
         if name in samples and samples[name].held_out:
             return samples[name]
-    places = " or ".join(f"'data.{name}'" for name in wanted)
+    places = " or ".join(f"'data.{name}'" for name in config.fitting)
     raise DataError(f"{key}: needs labelled images that no teacher learned from; add {places}.")
 
 

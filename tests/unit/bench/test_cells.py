@@ -2,7 +2,7 @@
 
 import pytest
 
-from da_kd.errors import InputError, RecipeError
+from da_kd.errors import DataError, InputError, RecipeError
 from da_kd.pipeline.steps import for_rows
 
 FINETUNED = {"name": "one", "model": "finetuned"}
@@ -66,12 +66,11 @@ def test_source_weights_can_go_on_with_labels_and_no_pseudo_label(cells):
             {"model": "student", "set": {"fuse.thresholds": {"by": "f_beta"}}},
             {"data.target_dev": 2},
         ),
+        ({"model": "student", "set": {"fuse.calibrate": "logistic"}}, {"data.target_dev": 2}),
     ],
 )
-def test_labels_of_the_target_are_found_wherever_they_went_in(cells, row, used):
-    keys = {}
-    if "data.target_dev" in used:
-        keys["set"] = {"data.target_dev": {"render": "lab_b", "split": "dev", "count": 2}}
+def test_labels_of_the_target_are_found_wherever_they_went_in_and_only_there(cells, row, used):
+    keys = {"set": {"data.target_dev": {"render": "lab_b", "split": "dev", "count": 2}}}  # given to all rows
     assert cells([{"name": "one", **row}], **keys)[0].labels == used
     if used:
         with pytest.raises(RecipeError, match="row 'one' claims to use no label of the target, and uses some"):
@@ -105,6 +104,16 @@ def test_choices_are_not_made_on_test_images(cells):
     part = [{"name": "one", "model": "source_only", "develop": {"data.test.split": "test", "data.test.count": 2}}]
     with pytest.raises(InputError, match="found the test images in 'one'"):
         cells(part)
+
+
+def test_a_row_is_refused_for_its_own_teachers_beside_any_other(cells, tmp_path):
+    (tmp_path / "said.json").write_text("[]")
+    unlabelled = {"data.source.classes": {"Platelets": None}}
+    stored = [{"name": "big", "kind": "coco_file", "weights": str(tmp_path / "said.json")}]
+    good = {"name": "good", "model": "source_only", "set": {**unlabelled, "teachers": stored, "teach": None}}
+    assert cells([good])
+    with pytest.raises(DataError, match="expected labels for every class that only trained teachers know"):
+        cells([good, {"name": "bad", "model": "source_only", "set": unlabelled}])
 
 
 def renamed(name, *classes):

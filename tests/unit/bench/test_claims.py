@@ -33,7 +33,9 @@ def shown():
             name: (ap or 0) + (SPREAD if index % 2 else np.zeros(1001)) for index, (name, ap) in enumerate(aps.items())
         }
         classes = sorted({one for values in (per_class or {}).values() for one in values})
-        return Shown(rows, aps, drawn, lambda name, one: drawn[name], classes)
+        points = sorted(((x, line, name) for name, (line, x) in (lines or {}).items()))
+        by_line = {line: {x: name for x, own, name in points if own == line} for _, line, _ in points}
+        return Shown(rows, aps, drawn, lambda name, one: drawn[name], classes, by_line)
 
     return make
 
@@ -95,6 +97,27 @@ def test_a_share_of_the_gap(shown):
     assert verdict({"row": "a", "recovers": 0.8}, shown({"a": 0.5})) == claims.NOT_SHOWN
 
 
+def test_a_claim_whose_figures_have_no_interval_is_not_sure(shown):
+    share = {"value": 0.9, "low": None, "high": None}
+    assert verdict({"row": "a", "recovers": 0.8}, shown({"a": 0.5}, recovered={"a": share})) == claims.BARELY
+    assert verdict({"row": "a", "recovers": 0.95}, shown({"a": 0.5}, recovered={"a": share})) == claims.FAILS
+
+
+def test_a_class_that_no_row_has_a_figure_for_is_left_out(shown):
+    per_class = {"a": {"x": [0.5], "y": [None]}, "b": {"x": [0.4], "y": [None]}}
+    there = shown({"a": 0.5, "b": 0.2}, per_class=per_class)
+    (told,) = judge([Claim(says="So it is.", row="a", not_below=["b"], each_class=True)], there)
+    assert [one["what"] for one in told["found"]] == ["x, a less b"]
+
+
+def test_a_line_of_which_a_point_was_not_made_is_not_shown(shown):
+    lines = {"a": ("own", 1.0), "b": ("own", 2.0), "c": ("own", 3.0), "d": ("other", 1.0)}
+    assert verdict({"line": "own", "rises": True}, shown({"a": 0.3, "c": 0.5, "d": 0.1}, lines)) == claims.NOT_SHOWN
+    missing = shown({"a": 0.3, "b": 0.4, "c": 0.5}, lines)
+    assert verdict({"line": "own", "rises": True}, missing) == claims.HOLDS
+    assert verdict({"line": "own", "not_below_line": "other"}, missing) == claims.NOT_SHOWN
+
+
 @pytest.mark.parametrize(
     ("claim", "why"),
     [
@@ -143,3 +166,12 @@ def test_the_mark_of_the_defaults_and_the_gap_are_frozen_too(grid):
     moved = [rows[0], {**rows[1], "defaults": True}, {**rows[2], "defaults": False}]
     assert grid(rows).choices() != grid(moved).choices()
     assert grid(rows).choices() != grid(rows, gap={"low": "low", "high": "a"}).choices()
+
+
+def test_what_a_claim_asks_is_frozen_and_its_words_are_not(grid):
+    def hash_of(**claim):
+        return grid(claims=[{"says": "So it is.", "row": "student", "not_below": ["source"], **claim}]).choices()
+
+    assert hash_of() == hash_of(says="In other words.")
+    assert len({hash_of(), hash_of(margin=0.5), hash_of(not_below=["oracle"]), grid().choices()}) == 4
+    assert grid(seeds=[0, 1, 2, 3]).choices() == grid().choices()  # a close claim gets more seeds

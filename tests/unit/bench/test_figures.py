@@ -161,6 +161,19 @@ def test_a_row_without_a_figure_has_a_dash(tree):
     assert "| source | - | -, 0.400 |" in markdown(found)
 
 
+def test_a_set_with_a_look_alike_in_one_seed_is_not_called_free_of_them(tree):
+    clean = {"set": "data.source", "alike": 0, "test": 4, "examples": []}
+    one = {"set": "data.source", "alike": 1, "test": 4, "examples": [["a.jpg", "b.jpg", 2]]}
+    told = markdown({**tree(), "duplicates": [clean, one, {**clean, "set": "data.target"}]})
+    assert "Scored images with a near-duplicate: 1 of 4 in data.source (a.jpg and b.jpg)." in told
+    assert "No near-duplicates of scored images in data.target." in told
+
+
+def test_a_table_of_other_seeds_than_the_grids_says_so(tree):
+    assert "the mean of seeds 0, 1, and each" in markdown(tree())
+    assert "the mean of seeds 0, 1 (the grid has 0, 1, 2), and each" in markdown({**tree(), "all_seeds": [0, 1, 2]})
+
+
 def test_the_files_and_the_page_come_from_the_tree(tree, cells, tmp_path):
     sitting = {"processor": "A", "cores": 2, "memory_gb": 8, "gpus": 0, "load": [0.5, 1, 1], "jobs": 2, "worked": 60.0}
     found = {**tree(), "duplicates": []}

@@ -45,6 +45,26 @@ def test_held_out_images_that_teachers_learned_from_are_told(recipe, tmp_path):
     assert list(load_inputs(apart, Store(tmp_path / "runs"), Job()).notes) == []
 
 
+def test_target_images_that_are_learned_from_and_chosen_by_are_told(recipe, tmp_path):
+    made = recipe("data.target_dev={path: labelled, fraction: 0.5}", folder=tmp_path / "world")
+    (note,) = load_inputs(made, Store(tmp_path / "runs"), Job()).notes
+    assert note.startswith("2 images of data.target_dev are also in data.target_labelled (same content)")
+
+
+def test_labels_that_nothing_is_fitted_on_decide_no_pseudo_labels(recipe, steps):
+    own = "teachers=[{name: own, architecture: {imgsz: 64}}]"  # stored predictions are of the target's images alone
+
+    def fused(*changes):
+        built = steps(recipe(own, "data.target_dev={path: labelled}", *changes))
+        return built["fuse"].output.fingerprint, [name for name in built if name.endswith(":target_dev")]
+
+    plain = steps(recipe(own))["fuse"].output.fingerprint
+    assert fused() == (plain, [])
+    assert fused("fuse.calibrate=logistic", "fuse.fit_on=source_val", "data.source_val={path: source}")[1] == []
+    fitted, asked = fused("fuse.thresholds.by=f_beta")
+    assert fitted != plain and asked == ["predict:own:target_dev"]
+
+
 def test_an_input_size_that_was_matched_is_told(recipe, tmp_path):
     made = recipe("teachers.own.match_scale=true")
     (tmp_path / "scale.json").write_text('{"ratio": 1.318, "trained_px": 320, "input_px": 256}')

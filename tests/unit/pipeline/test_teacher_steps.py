@@ -105,6 +105,19 @@ def test_the_scale_is_matched_in_a_step_of_its_own_that_no_label_decides(recipe,
     }  # fmt: skip
 
 
+def test_a_file_that_an_option_names_counts_by_its_content_where_the_teacher_is_adapted(recipe, steps, tmp_path):
+    file = tmp_path / "encoder.pt"
+
+    def made(text, path=file):
+        path.write_text(text)
+        built = steps(recipe("teachers.own.match_scale=true", f"teachers.own.options={{prompts: [cell], text_encoder: {path}}}"))
+        return [built[name].output.fingerprint for name in ("adapt:own", "predict:own")]
+
+    one, other = made("a cell"), made("a blood cell")
+    assert one[0] != other[0] and one[1] != other[1]
+    assert made("a cell", tmp_path / "elsewhere.pt") == one
+
+
 def test_a_scale_that_cannot_be_matched_is_refused_with_the_reason(recipe):
     with pytest.raises(RecipeError, match=r"'match_scale' chooses the input size; leave 'imgsz' out"):
         recipe("teachers.own.match_scale=true", "teachers.own.options={imgsz: 64}")
