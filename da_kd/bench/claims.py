@@ -74,10 +74,8 @@ def _verdict(found: Sequence[Tree]) -> str:
 def _comparisons(claim: Claim, shown: Shown) -> Iterator[Tree]:
     """Yield the comparisons of a claim; none where a row is missing."""
     there = {row["name"] for row in shown.rows}
-    if claim.row is not None:
-        wanted = {claim.row, *claim.not_below}
-    else:
-        wanted = {name for line in (claim.line, claim.not_below_line) for name in shown.lines.get(line or "", {}).values()}
+    points = [shown.lines.get(line or "", {}).values() for line in (claim.line, claim.not_below_line)]
+    wanted = {claim.row, *claim.not_below} if claim.row is not None else {name for line in points for name in line}
     if not wanted <= there:
         return
     yield from _along(claim, shown) if claim.row is None else _of_row(claim.row, claim, shown)

@@ -244,8 +244,8 @@ class GridFile:
     def choices(self) -> str:
         """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie.
 
-        Which row is the defaults', between which rows the gap lies, and what the claims ask is chosen as well. Seeds are
-        not: a claim that is close gets more of them.
+        Which row is the defaults', between which rows the gap lies, and what the claims ask is chosen as well. Seeds
+        are not: a claim that is close gets more of them.
         """
         trees: dict[str, Any] = {}
         for row in self.grid.rows:

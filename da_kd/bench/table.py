@@ -59,11 +59,11 @@ def sentences(tree: Tree) -> list[str]:
             "the AP50, which asks whether objects are found rather than how closely they are drawn."
         )
     scored = count(tree["images"], f"{tree['scored_on']} image")
-    wanted = tree.get("all_seeds", tree["seeds"])
-    others = "" if wanted == tree["seeds"] else f" (the grid has {', '.join(map(str, wanted))})"
+    own, all_ = tree["seeds"], tree.get("all_seeds") or tree["seeds"]
+    seeds = ", ".join(map(str, own)) + ("" if all_ == own else f" (the grid has {', '.join(map(str, all_))})")
     told = [
-        f"AP on {scored}: the mean of seeds {', '.join(map(str, tree['seeds']))}{others}, and each of them in this order. In "
-        "brackets 95 % intervals, from 1,000 resamples of the images in which all rows see the same draws and the "
+        f"AP on {scored}: the mean of seeds {seeds}, and each of them in this order. In brackets 95 % intervals, "
+        "from 1,000 resamples of the images in which all rows see the same draws and the "
         f"seeds' APs are averaged.{gap} Steps are optimiser steps of the student's architecture, all phases counted, + "
         "those of teachers."
     ]
@@ -85,6 +85,8 @@ def comparisons(claim: Mapping[str, Any]) -> str:
 
 
 def _comparison(one: Mapping[str, Any]) -> str:
+    if one["value"] is None:
+        return f"{one['what']}: {'there is no gap' if one['share'] else 'no figure'}"
     told = _share(one) if one["share"] else _signed(one)
     wanted = f"{one['wanted']:.0%}" if one["share"] else f"{one['wanted']:+.3f}"
     return f"{one['what']} {told}" + (f", wanted at least {wanted}" if one["wanted"] else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 
 from da_kd.cli.options import Force
 from da_kd.errors import DaKdError, InputError
+from da_kd.files import whole
 from da_kd.recipe.template import Answers, recipe_text
 
 
@@ -52,7 +54,9 @@ def init(
     answers = _answers(given, path, classes, asking=sys.stdin.isatty() and not yes)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, recipe_text(answers, str(path)))
-    say(f"Wrote {path}. Next: da-kd check {path} --deep")
+    lacking = [str(place) for key, place in given.items() if key != "name" and _lacks(place)]
+    note = f" Nothing lies yet at {', '.join(map(repr, lacking))}." if lacking else ""
+    say(f"Wrote {path}.{note} Next: da-kd check {path} --deep")
 
 
 def _asked(given: dict[str, str | None], path: Path) -> dict[str, str | None]:
@@ -86,11 +90,12 @@ def _answers(given: dict[str, str | None], path: Path, classes: str | None, aski
         missing.append("--target: the images of the new domain")
     if source is None and weights is None:
         missing.append("--source or --teacher-weights: labelled images to train a teacher on, or a trained teacher")
-    names = _split(classes) if classes else _found_classes(source, given["test"], given["target_labelled"])
+    told: list[str] = []
+    names = _split(classes) if classes else _found_classes([source, given["test"], given["target_labelled"]], told)
     if asking:
         names = _split(str(typer.prompt("Classes, with commas between them", default=",".join(names) or None)))
     if not names:
-        missing.append("--classes: the student's classes, with commas between them")
+        missing.append("--classes: the student's classes, with commas between them" + "".join(f"; {x}" for x in told))
     if missing or target is None:
         raise InputError("A recipe needs more than was given:\n" + "\n".join(f"  - {item}" for item in missing))
     folder = path.resolve().parent
@@ -103,26 +108,46 @@ def _answers(given: dict[str, str | None], path: Path, classes: str | None, aski
         target_labelled=places["target_labelled"],
         test=places["test"],
         weights=places["weights"],
+        splits={key: _splits(given[key]) for key in ("source", "target", "target_labelled", "test")},
     )
+
+
+def _lacks(place: str | None) -> bool:
+    return place is not None and "://" not in place and not _from_here(place).exists()
+
+
+def _splits(place: str | None) -> tuple[str, ...]:
+    from da_kd.data.naming import splits_of
+
+    try:
+        return splits_of(_from_here(place)) if place is not None else ()
+    except DaKdError:
+        return ()  # 'check --deep' tells what is wrong with it
+
+
+def _from_here(place: str) -> Path:
+    return Path(place).expanduser().absolute()
 
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _found_classes(*places: str | None) -> tuple[str, ...]:
-    """Return the classes of the first data set that names some."""
+def _found_classes(places: Sequence[str | None], told: list[str]) -> tuple[str, ...]:
+    """Return the classes of the first data set that names some; ``told`` gets why others name none."""
     from da_kd.data.naming import class_names
 
     for place in places:
         if place is None:
             continue
         try:
-            names = class_names(Path(place).expanduser().absolute())
-        except DaKdError:
-            continue  # 'check --deep' tells what is wrong with it
+            names = class_names(_from_here(place))
+        except DaKdError as error:
+            told.append(str(error).rstrip("."))
+            continue
         if names:
             return names
+        told.append(f"'{place}' has images alone, no class names")
     return ()
 
 
@@ -142,10 +167,6 @@ def _write(path: Path, text: str) -> None:
     """Write the file under a temporary name, see that it is a recipe, then rename."""
     from da_kd.recipe import load_recipe
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    try:
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
         load_recipe(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The class names that a data set brings along, without its images. Must not know recipes."""
+"""The class names and splits that a data set brings along, without its images. Must not know recipes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from da_kd.data.coco import open_coco
 from da_kd.data.load import find_format
 from da_kd.data.source import Source
 from da_kd.data.voc import open_voc
-from da_kd.data.yolo import open_yolo
+from da_kd.data.yolo import open_yolo, split_names
 from da_kd.detections import Vocabulary
 
 _READERS: dict[str, Callable[[Path], Source]] = {"yolo": open_yolo, "coco": open_coco, "voc": open_voc}
@@ -23,3 +23,12 @@ def class_names(path: Path) -> Vocabulary:
     """
     reader = _READERS.get(find_format(path))
     return tuple(reader(path).vocabulary) if reader is not None else ()
+
+
+def splits_of(path: Path) -> tuple[str, ...]:
+    """Return which of train, val, valid and test a YOLO data set has; of any other, none.
+
+    Raises:
+        DataError: nothing is there, or its ``data.yaml`` cannot be read.
+    """
+    return tuple(split_names(path)) if find_format(path) == "yolo" else ()

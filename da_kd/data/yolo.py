@@ -123,9 +123,24 @@ def _names(names: Any, config_path: Path) -> Vocabulary:
     return distinct([str(name) for name in names], str(config_path))
 
 
+def split_names(path: Path) -> list[str]:
+    """Return which of train, val, valid and test a data set has; see :func:`open_yolo`.
+
+    Raises:
+        DataError: no ``data.yaml``, or a mistake in it.
+    """
+    config_path = find_yaml(path)
+    existing = _existing(_read_config(config_path)) if config_path is not None else []
+    return [name for name in _USUAL_SPLITS if name in existing]
+
+
+def _existing(config: Mapping[str, Any]) -> list[str]:
+    return [str(k) for k, v in config.items() if k not in _NO_SPLITS and v and isinstance(v, str | list)]
+
+
 def _splits(config: Mapping[str, Any], wanted: Sequence[str], config_path: Path) -> list[str]:
     """Return the splits to take, checked."""
-    existing = [str(k) for k, v in config.items() if k not in _NO_SPLITS and v and isinstance(v, str | list)]
+    existing = _existing(config)
     absent = [name for name in wanted if name not in existing]
     if absent:
         raise missing_split(str(config_path), absent, existing)

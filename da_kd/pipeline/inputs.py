@@ -171,7 +171,7 @@ def _leaks(sets: Mapping[str, ImageSet]) -> list[str]:
         if shared:
             notes.append(
                 f"{len(shared)} images of data.target_dev are also in data.target_labelled (same content), e.g. "
-                f"'{shared[0][1]}'; models that learned from them are better there than on new images, and what is chosen "
-                "by them (thresholds, calibration, the epoch a training ends at) follows."
+                f"'{shared[0][1]}'; models that learned from them are better there than on new images, and what is "
+                "chosen by them (thresholds, calibration, the epoch a training ends at) follows."
             )
     return notes

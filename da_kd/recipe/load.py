@@ -14,13 +14,17 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from da_kd.errors import RecipeError
 from da_kd.recipe.labels import Teacher
 from da_kd.recipe.models import Recipe
 from da_kd.recipe.training import Architecture
+from da_kd.recipe.values import PATTERNS
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+# What pydantic puts at the end of an error's path for a branch of a union.
+_BRANCH = re.compile(r"(constrained-|function-|literal\[|list\[|dict\[|tuple\[).*|int|float|str|bool|none")
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -83,7 +87,7 @@ def _tree_of(text: str, source: str) -> dict[str, Any]:
     try:
         tree = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - derived from the safe loader
     except yaml.YAMLError as error:
-        raise RecipeError([f"not readable as YAML: {_yaml_place(error)}"], source) from error
+        raise RecipeError([f"not readable as YAML: {_yaml_place(error)}{_quotes(error, text)}"], source) from error
     if not isinstance(tree, dict):
         raise RecipeError([f"expected keys and values; found {_kind(tree)}"], source)
     return tree
@@ -242,6 +246,14 @@ def _yaml_place(error: Exception) -> str:
     return f"{where}{getattr(error, 'problem', None) or error}"
 
 
+def _quotes(error: yaml.YAMLError, text: str) -> str:
+    """Return how a variable is written between braces, where YAML took its own braces for theirs; else ''."""
+    mark = getattr(error, "problem_mark", None)
+    lines = text.splitlines()[max(0, mark.line - 1) : mark.line + 1] if mark else []
+    bare = any(re.search(r"\{[^\"']*\$\{", line) for line in lines)
+    return '; inside { }, a place with ${NAME} needs quotes: {path: "${NAME}/images"}' if bare else ""
+
+
 def _kind(value: Any) -> str:
     """Return how a person would call the kind of a YAML value."""
     names = {dict: "keys and values", list: "a list", str: f"the text '{value}'", type(None): "nothing"}
@@ -253,9 +265,14 @@ def explain(error: ValidationError, whole: type[BaseModel]) -> list[str]:
     """Return one sentence for each mistake in a ``whole``: where, what was expected, what was found, what to do."""
     problems: list[str] = []
     found = error.errors(include_url=False)
+    ways = _ways(found)
     for item in found:
         if item["type"] == "too_short" and any(_below(other["loc"], item["loc"]) for other in found):
             continue  # items that are wrong themselves are not counted; they have their own sentences
+        if len(either := ways.get(item["loc"][:-1], ())) > 1:
+            place = ".".join(map(str, item["loc"][:-1]))
+            problems.append(f"{place}: expected {', or '.join(either)}; found {_kind(item['input'])}")
+            continue
         place = ".".join(str(step) for step in item["loc"] if not str(step).startswith("function-"))
         if item["type"] == "extra_forbidden":
             problems.append(_unknown_key(place, item["loc"], whole))
@@ -269,6 +286,15 @@ def explain(error: ValidationError, whole: type[BaseModel]) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+def _ways(found: Sequence[ErrorDetails]) -> dict[tuple[int | str, ...], list[str]]:
+    """Return, by key, what would have been right where a key may be one of several kinds: an error has each of them."""
+    ways: dict[tuple[int | str, ...], list[str]] = {}
+    for item in found:
+        if item["loc"] and _BRANCH.fullmatch(str(item["loc"][-1])):
+            ways.setdefault(item["loc"][:-1], []).append(_wanted(item).removeprefix("expected "))
+    return ways
+
+
 def _below(place: Sequence[int | str], list_: Sequence[int | str]) -> bool:
     """Say whether a place lies inside a list."""
     return len(place) > len(list_) and tuple(place[: len(list_)]) == tuple(list_)
@@ -277,13 +303,18 @@ def _below(place: Sequence[int | str], list_: Sequence[int | str]) -> bool:
 def _wanted(item: Mapping[str, Any]) -> str:
     """Return what a key expects, in words that need no knowledge of Python."""
     kind, limits = item["type"], item.get("ctx", {})
+    pattern = str(limits.get("pattern"))
     words = {
         "tuple_type": "expected a list, as in [a, b]",
         "too_short": f"expected at least {limits.get('min_length')} item(s)",
         "model_type": "expected keys and values below it",
         "dict_type": "expected keys and values below it",
         "string_type": "expected a text",
-        "string_pattern_mismatch": f"expected a text that matches {limits.get('pattern')}",
+        "string_pattern_mismatch": f"expected {PATTERNS.get(pattern, f'a text that matches {pattern}')}",
+        "int_parsing": "expected a whole number",
+        "int_from_float": "expected a whole number",
+        "float_parsing": "expected a number",
+        "greater_than_equal": f"expected a number from {limits.get('ge')} on",
     }
     text = item["msg"].replace("Input should be", "expected").replace("Input should", "expected it to")
     return words.get(kind, f"{text[0].lower()}{text[1:]}")

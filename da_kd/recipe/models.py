@@ -15,7 +15,7 @@ from da_kd.recipe.labels import Fuse, Predict, Teacher
 from da_kd.recipe.review import Review
 from da_kd.recipe.rules import class_problems, stage_problems, teacher_problems
 from da_kd.recipe.training import Distill, Finetune, Rounds, Schedule, Student, Teach
-from da_kd.recipe.values import ClassName, Name, Section
+from da_kd.recipe.values import ClassName, Device, Name, Section
 
 
 class Evaluate(Section):
@@ -75,7 +75,7 @@ class Recipe(Section):
     schema_: Literal[1] = Field(1, alias="schema")
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+(,\d+)*)?|mps)$")] = "auto"
+    device: Device = "auto"
     workers: Annotated[int, Field(ge=0, le=64)] = 0
     classes: Annotated[tuple[ClassName, ...], Field(min_length=1)]
     data: Data

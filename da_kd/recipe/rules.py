@@ -135,6 +135,7 @@ def stage_problems(recipe: Recipe) -> list[str]:
         for key in ("match_scale", "match_edges")
         if getattr(teacher, key) and data.source is None and data.source_val is None
     ]
+    problems += _floor_problems(recipe)
     problems += _fuse_problems(recipe)
     problems += _round_problems(recipe)
     problems += _schedule_problems(recipe)
@@ -182,6 +183,17 @@ def _feature_problems(recipe: Recipe) -> list[str]:
     if kinds[wanted] != "ultralytics":
         return [f"distill.features: needs a teacher of kind 'ultralytics'; '{wanted}' is of kind '{kinds[wanted]}'"]
     return []
+
+
+def _floor_problems(recipe: Recipe) -> list[str]:
+    """Return a floor above what is to be kept: the threshold would mean nothing, and no box could be doubtful."""
+    lowest, floor = min(recipe.fuse.keep.values()), recipe.predict.floor
+    if recipe.fuse.thresholds.by != "fixed" or floor <= lowest:
+        return []
+    return [
+        f"predict.floor: expected at most the lowest 'fuse.keep' ({lowest:g}), since boxes below the floor are never "
+        f"seen; found {floor:g}; lower it, or raise 'keep'"
+    ]
 
 
 def _fuse_problems(recipe: Recipe) -> list[str]:

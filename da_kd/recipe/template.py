@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from da_kd.words import count
@@ -26,6 +26,8 @@ class Answers:
         student: the student's architecture.
         imgsz: the size of images for whatever is trained, pixels.
         epochs: of every training from scratch.
+        splits: by set (``source``, ``target``, ``target_labelled``, ``test``), which of train, val, valid and
+            test it has.
     """
 
     name: str
@@ -40,6 +42,12 @@ class Answers:
     student: str = "yolo11n.yaml"
     imgsz: int = 640
     epochs: int = 100
+    splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def split(self, name: str, *wanted: str) -> tuple[str, ...]:
+        """Return those splits of a set that are wanted and there; none where it has but one."""
+        there = self.splits.get(name, ())
+        return tuple(split for split in wanted if split in there) if len(there) > 1 else ()
 
 
 def recipe_text(answers: Answers, file: str) -> str:
@@ -87,23 +95,30 @@ def _data(answers: Answers) -> str:
         "# A path is a folder, a data.yaml (YOLO), a COCO JSON file or a video, and counts from this file's folder."
     ]
     lines += [
-        "# Where a set has splits, add 'split: train'; where names differ, 'classes: {its name: ours, unwanted: null}'."
+        "# Where a set has splits, 'split' says which; where names differ, 'classes: {theirs: ours, unwanted: null}'."
     ]
     lines += ["data:"]
+    held_out = answers.split("source", "val", "valid") if answers.split("source", "train") else ()
     if answers.source:
-        lines.append(
-            f"  source: {{path: {_quoted(answers.source)}}}  # labelled images of the domain the teacher learns"
-        )
-    lines.append(
-        f"  target: {{path: {_quoted(answers.target)}}}  # the new domain; its labels, if any, are never opened"
-    )
+        place = _place(answers.source, answers.split("source", "train"))
+        lines.append(f"  source: {place}  # labelled images of the domain the teacher learns")
+    if answers.source and held_out:
+        lines.append(f"  source_val: {_place(answers.source, held_out)}  # likewise, which no teacher learns from")
+    place = _place(answers.target, answers.split("target", "train"))
+    lines.append(f"  target: {place}  # the new domain; its labels, if any, are never opened")
     if answers.target_labelled:
-        lines.append(
-            f"  target_labelled: {{path: {_quoted(answers.target_labelled)}}}  # a few labels of the new domain"
-        )
+        place = _place(answers.target_labelled, answers.split("target_labelled", "train"))
+        lines.append(f"  target_labelled: {place}  # a few labels of the new domain")
     if answers.test:
-        lines.append(f"  test: {{path: {_quoted(answers.test)}}}  # labelled images that only the comparison sees")
+        place = _place(answers.test, answers.split("test", "val", "valid", "test"))
+        lines.append(f"  test: {place}  # labelled images that only the comparison sees")
     return "\n".join(lines) + "\n"
+
+
+def _place(path: str, splits: Sequence[str]) -> str:
+    """Return a set: where it lies, and which splits of it are taken if not all."""
+    named = splits[0] if len(splits) == 1 else f"[{', '.join(splits)}]"
+    return f"{{path: {_quoted(path)}{f', split: {named}' if splits else ''}}}"
 
 
 def _teachers(answers: Answers) -> str:

@@ -8,7 +8,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+_NAME, _DEVICE = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", r"^(auto|cpu|cuda(:\d+(,\d+)*)?|mps)$"
+PATTERNS = {  # in words
+    _NAME: "letters, digits, '_', '.' and '-', beginning with a letter or a digit",
+    _DEVICE: "auto, cpu, mps, cuda, or cuda:0 (cuda:0,1 for several)",
+}
+Name = Annotated[str, Field(pattern=_NAME, max_length=80)]
+Device = Annotated[str, Field(pattern=_DEVICE)]
 ClassName = Annotated[str, Field(min_length=1)]
 
 

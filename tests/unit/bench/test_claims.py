@@ -157,6 +157,18 @@ def test_the_table_and_the_page_say_what_holds(grid, cells, finished):
     assert "], wanted at least 80% | [table (development images)](#table-development-images) |" in told
 
 
+def test_a_share_of_no_gap_is_told_so(grid, cells, finished):
+    asked = {
+        "gap": {"low": "source", "high": "oracle"},
+        "claims": [{"says": "Labels are optional.", "row": "student", "recovers": 0.8}],
+    }
+    found = cells(**asked)
+    for cell in found:
+        finished(cell, {"source": 0.4, "student": 0.5, "oracle": 0.4}[cell.row.name])
+    told = markdown(tree_of(grid(**asked).grid, found, final=False))
+    assert "Labels are optional. Not shown: recovered by student: there is no gap." in told
+
+
 def test_the_mark_of_the_defaults_and_the_gap_are_frozen_too(grid):
     rows = [
         {"name": "low", "model": "source_only"},

@@ -69,6 +69,31 @@ def test_classes_come_from_coco(da_kd, tmp_path):
     assert load_recipe(tmp_path / "recipe.yaml").classes == ("buoy: red", "ship")
 
 
+def test_of_sets_with_splits_those_are_taken_that_each_is_for(da_kd, yolo, tmp_path):
+    (yolo / "data.yaml").write_text("train: images\nval: images\ntest: images\nnames: [car]\n")
+    arguments = ("--source", "labelled", "--target", "labelled", "--target-labelled", "labelled", "--test", "labelled")
+    assert da_kd("init", "--yes", *arguments).exit_code == 0
+    data = load_recipe(tmp_path / "recipe.yaml").data
+    splits = [getattr(data, name).split for name in ("source", "source_val", "target", "target_labelled", "test")]
+    assert splits == [("train",), ("val",), ("train",), ("train",), ("val", "test")]
+    (yolo / "data.yaml").write_text("test: images\nnames: [car]\n")
+    assert da_kd("init", "--yes", "--force", *arguments).exit_code == 0
+    data = load_recipe(tmp_path / "recipe.yaml").data
+    assert (data.source.split, data.source_val, data.test.split) == ((), None, ())  # there is nothing to choose
+
+
+def test_a_place_without_class_names_or_without_anything_is_told(da_kd, tmp_path):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "a.jpg").write_bytes(b"")
+    missing = da_kd("init", "--yes", "--target", "new", "--source", "nowhere")
+    assert "--classes: the student's classes, with commas between them; " in missing.stderr
+    assert "nowhere" in missing.stderr
+    plain = da_kd("init", "--yes", "--target", "new", "--source", "plain")
+    assert "'plain' has images alone, no class names" in plain.stderr
+    named = da_kd("init", "--yes", "--target", "new", "--source", "plain", "--classes", "a")
+    assert "Nothing lies yet at 'new'." in named.stdout
+
+
 def test_everything_that_is_missing_is_listed(da_kd, tmp_path):
     result = da_kd("init", "--yes")
     assert result.exit_code == 2

@@ -110,7 +110,8 @@ def test_a_file_that_an_option_names_counts_by_its_content_where_the_teacher_is_
 
     def made(text, path=file):
         path.write_text(text)
-        built = steps(recipe("teachers.own.match_scale=true", f"teachers.own.options={{prompts: [cell], text_encoder: {path}}}"))
+        options = f"teachers.own.options={{prompts: [cell], text_encoder: {path}}}"
+        built = steps(recipe("teachers.own.match_scale=true", options))
         return [built[name].output.fingerprint for name in ("adapt:own", "predict:own")]
 
     one, other = made("a cell"), made("a blood cell")

@@ -63,3 +63,15 @@ def test_a_wrong_list_is_one_sentence(problems):
     assert line == (
         "teachers.0.classes.cell: expected a class, null, or a list of two or more different classes; found ['RBC']"
     )
+
+
+def test_a_floor_above_what_is_to_be_kept_is_refused(problems):
+    change = ("predict.floor=0.5", "fuse.keep={default: 0.6, WBC: 0.1}", "fuse.drop=0.03")
+    assert problems(*change) == (
+        "predict.floor: expected at most the lowest 'fuse.keep' (0.1), since boxes below the floor are never seen; "
+        "found 0.5; lower it, or raise 'keep'",
+    )
+
+
+def test_a_floor_that_only_doubtful_boxes_lie_below_is_a_choice(small):
+    assert parse_recipe(small, ["predict.floor=0.25", "fuse.keep=0.25", "fuse.drop=0"]).predict.floor == 0.25

@@ -75,10 +75,21 @@ def test_an_unknown_key_comes_with_the_nearest_known_one(problems, change, told)
     assert problems(change) == (told,)
 
 
+def test_a_bare_variable_between_braces_comes_with_the_remedy(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("schema: 1\ndata:\n  target: {path: ${DATA}/new}\n")
+    with pytest.raises(RecipeError, match=r'needs quotes: \{path: "\$\{NAME\}/images"\}'):
+        load_recipe(file)
+    file.write_text("schema: 1\ndata:\n  target: {path: [new}\n")
+    with pytest.raises(RecipeError) as other:
+        load_recipe(file)
+    assert "NAME" not in str(other.value)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("seed=-1", "seed: expected greater than or equal to 0; found the number -1"),
+        ("seed=-1", "seed: expected a number from 0 on; found the number -1"),
         ("seed=[1]", "found a list"),
         ("name=", "found nothing"),
         ("device=gpu", "found the text 'gpu'"),

@@ -121,8 +121,15 @@ def test_one_threshold_stands_for_all_and_one_split_for_a_list(small):
         ("data=3", "data: expected keys and values below it; found the number 3"),
         (
             "device=gpu",
-            r"device: expected a text that matches ^(auto|cpu|cuda(:\d+(,\d+)*)?|mps)$; found the text 'gpu'",
+            "device: expected auto, cpu, mps, cuda, or cuda:0 (cuda:0,1 for several); found the text 'gpu'",
         ),
+        (
+            "name=a/b",
+            "name: expected letters, digits, '_', '.' and '-', beginning with a letter or a digit; "
+            "found the text 'a/b'",
+        ),
+        ("teach.batch=0", "teach.batch: expected a number from 1 on, or 'auto'; found the number 0"),
+        ("distill.batch=auto2", "distill.batch: expected a whole number, or 'auto'; found the text 'auto2'"),
         ("distill.lr=.inf", "distill.lr: expected a finite number; found the number inf"),
     ],
 )
