@@ -1,4 +1,4 @@
-"""Box arithmetic on plain arrays: area, overlap, clipping, suppression. Knows no class that holds boxes.
+"""Box arithmetic on plain arrays: area, overlap, clipping. Knows no class that holds boxes.
 
 Boxes are (N, 4) arrays ``x1, y1, x2, y2`` in pixels, the origin at the top left corner of the image, with
 ``x1 <= x2`` and ``y1 <= y2``.
@@ -36,19 +36,3 @@ def iou(a: Floats, b: Floats) -> Floats:
 def clip(xyxy: Floats, width: int, height: int) -> Floats:
     """Return the boxes cut to an image of ``width`` by ``height`` pixels."""
     return np.clip(xyxy, 0, np.array([width, height, width, height], dtype=xyxy.dtype))
-
-
-def nms(xyxy: FloatArray, score: FloatArray, label: npt.NDArray[np.integer], threshold: float) -> IntArray:
-    """Return the indices kept by greedy non-maximum suppression within each class, best score first.
-
-    A box is dropped when it overlaps a kept box of its class by more than ``threshold``. Ties go to the earlier row.
-    """
-    order = np.argsort(-score, kind="stable")
-    overlap = iou(xyxy[order], xyxy[order])
-    same = label[order][:, None] == label[order][None, :]
-    beats = np.triu((overlap > threshold) & same, k=1)
-    alive = np.ones(len(order), dtype=bool)
-    for row in range(len(order)):
-        if alive[row]:
-            alive &= ~beats[row]
-    return order[alive].astype(np.int64)

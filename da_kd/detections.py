@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from da_kd.boxes import FloatArray
 from da_kd.errors import DataError
+from da_kd.files import whole
 
 Vocabulary = tuple[str, ...]
 BoolArray = npt.NDArray[np.bool_]
@@ -228,9 +228,8 @@ class DetectionTable:
         """Write the table as one Parquet file (see :func:`read_table`), under a temporary name, then rename."""
         import pyarrow.parquet as pq
 
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        pq.write_table(self.to_arrow(), temporary, compression="zstd")
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            pq.write_table(self.to_arrow(), temporary, compression="zstd")
 
     def to_arrow(self) -> Any:
         """Return the table as an Arrow table of one row an image; see :func:`from_arrow`."""

@@ -6,7 +6,6 @@ Knows files of the format of ``detections``; must not know what is in them.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from da_kd.detections import DetectionTable, Vocabulary, from_arrow
 from da_kd.errors import DataError
+from da_kd.files import whole
 
 
 @contextmanager
@@ -25,25 +25,23 @@ def writing(path: Path) -> Iterator[Callable[[DetectionTable], None]]:
     """
     import pyarrow.parquet as pq
 
-    temporary = path.with_name(f".{path.name}.tmp")
     writer: Any = None
+    with whole(path) as temporary:
 
-    def add(part: DetectionTable) -> None:
-        nonlocal writer
-        rows = part.to_arrow()
-        writer = writer or pq.ParquetWriter(temporary, rows.schema, compression="zstd")
-        writer.write_table(rows)
+        def add(part: DetectionTable) -> None:
+            nonlocal writer
+            rows = part.to_arrow()
+            writer = writer or pq.ParquetWriter(temporary, rows.schema, compression="zstd")
+            writer.write_table(rows)
 
-    try:
-        yield add
-    except BaseException:
-        if writer is not None:
-            with suppress(OSError):  # the disk may be full, which is what is told of then
-                writer.close()
-        temporary.unlink(missing_ok=True)
-        raise
-    writer.close()
-    os.replace(temporary, path)
+        try:
+            yield add
+        except BaseException:
+            if writer is not None:
+                with suppress(OSError):  # the disk may be full, which is what is told of then
+                    writer.close()
+            raise
+        writer.close()
 
 
 def read_parts(path: Path) -> Iterator[DetectionTable]:

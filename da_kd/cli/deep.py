@@ -19,12 +19,15 @@ def problems_of(recipe: Recipe) -> list[str]:
     """Return a sentence for every mistake that only shows when things are opened."""
     from da_kd.cli.progress import shown
     from da_kd.cli.stopping import stoppable
+    from da_kd.teachers.device import resolve_devices
     from da_kd.training import training_problems
 
     with tempfile.TemporaryDirectory(prefix="da_kd-check-") as spare, stoppable() as stopping, shown() as sink:
         job = Job(sink, stopping)
         workspace = WORKSPACE if WORKSPACE.is_dir() else Path(spare)
-        problems = _data(recipe, workspace, job)
+        problems: list[str] = []
+        _tried(problems, lambda: resolve_devices(recipe.device))
+        problems += _data(recipe, workspace, job)
         problems += training_problems(recipe)
         return problems + _teachers(recipe, job)
 

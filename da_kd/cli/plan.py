@@ -27,6 +27,7 @@ def plan(recipe: RecipeFile, run: RunFolder = None, changes: Changes = None) -> 
 
     loaded = load_recipe(recipe, changes or ())
     folder = run_folder(run) if run else WORKSPACE / loaded.name
+    pipeline.refuse_taken(folder.name)
     with stoppable() as stopping, shown() as sink:
         inputs, steps = pipeline.plan(loaded, folder, Job(sink, stopping))
     say(f"Run '{folder.name}' in {folder.resolve()}")

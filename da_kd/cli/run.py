@@ -74,11 +74,14 @@ def _tell(result: RunResult) -> None:
     from da_kd.cli.ladder import show_ladder
     from da_kd.cli.terminal import say
 
+    if result.report is None:
+        there = (
+            "Nothing to do: every output up to there is there already" if result.did_nothing else "Stopped where asked"
+        )
+        say(f"{there}; the same command without --until goes on.")
+        return
     if result.did_nothing:
         say("Nothing to do: every output of this run is there already.")
-    if result.report is None:
-        say("Stopped where asked; the same command without --until goes on.")
-        return
     if result.metrics is not None:
         show_ladder(result.metrics)
     best = next((name for name in ("finetuned", "student") if name in result.weights), None)

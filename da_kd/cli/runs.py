@@ -11,7 +11,7 @@ from da_kd.cli.words import WORKSPACE, age, duration, figure, run_folder
 from da_kd.errors import DaKdError, InputError
 
 if TYPE_CHECKING:
-    from da_kd.pipeline import Run
+    from da_kd.pipeline import Run, RunState
 
 _EVENTS = 6  # how many of the last events are shown
 _TAIL = 1 << 16  # bytes of the events that are read for them
@@ -33,7 +33,9 @@ def ls(workspace: Workspace = WORKSPACE) -> None:
         except DaKdError:
             table.add_row(run.name, "unreadable", "", "", "")
             continue
-        table.add_row(run.name, known.state, known.stage, age(known.ended or known.started), _student(run))
+        ap = run.student_ap() if known.state == "done" else None  # else it is that of what was before
+        shown = "" if ap is None else figure(ap)
+        table.add_row(run.name, known.state, known.stage, age(known.ended or known.started), shown)
     show(table)
 
 
@@ -61,7 +63,7 @@ def status(run: RunName) -> None:
         say("Last events:")
     for line in lines:
         say(f"  {line}")
-    if state.state in ("paused", "cancelled", "killed", "failed"):
+    if state.state in ("paused", "cancelled", "killed", "failed") or _stopped_early(state):
         say(f"Go on with: da-kd resume {run}")
 
 
@@ -99,22 +101,17 @@ def _existing(name: str) -> Run:
     return place
 
 
-def _student(run: Run) -> str:
-    """Return the student's AP from the report of a run, '' where there is none."""
-    try:
-        tree = json.loads((run.folder / "report" / "metrics.json").read_text(encoding="utf-8"))
-        return figure(tree["models"]["student"]["AP"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+def _stopped_early(state: RunState) -> bool:
+    """Return whether a run is done only as far as it was asked to go."""
+    return state.state == "done" and state.stage != "report"
 
 
 def _mark(place: Run, record: Mapping[str, Any]) -> str:
     """Return a check mark for a finished step, dots for one that was begun."""
     print_ = str(record["fingerprint"])
-    store = place.workspace / "store"
-    if any(store.glob(f"*/{print_}/output.json")):
+    if place.output(print_) is not None:
         return "✓"
-    return "…" if any(store.glob(f"*/{print_}.partial")) else " "
+    return "…" if any(place.workspace.glob(f"store/*/{print_}.partial")) else " "
 
 
 def _last_events(place: Run) -> list[str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from da_kd.data.images import RgbImage, read_image
 from da_kd.data.imageset import ImageSet
 from da_kd.data.scan import ScanCache, scan
 from da_kd.events import Job
+from da_kd.files import whole
 
 if TYPE_CHECKING:
     from da_kd.recipe import Corrupt
@@ -75,9 +75,8 @@ def write_corrupted(images: ImageSet, corrupt: Corrupt, out: Path, job: Job) -> 
         if not path.is_file():
             data = corrupted(read_image(images.path(index)), corrupt, images.table.sha[index])
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
+            with whole(path) as temporary:
+                temporary.write_bytes(data)
 
 
 def corrupted_set(images: ImageSet, corrupt: Corrupt, folder: Path, cache: ScanCache, job: Job) -> ImageSet:

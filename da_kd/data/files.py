@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from da_kd.errors import DataError
+from da_kd.files import whole
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -93,6 +94,5 @@ def read_json(path: Path) -> Any:
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from da_kd.files import whole
 from da_kd.hashing import hash_file
 
 
@@ -48,9 +48,8 @@ class Card:
 def write_card(card: Card, folder: Path) -> Path:
     """Write ``MODEL.md`` beside the files it tells of, and return its path."""
     path = folder / "MODEL.md"
-    temporary = folder / ".MODEL.md.tmp"
-    temporary.write_text(_text(card, folder), encoding="utf-8")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_text(_text(card, folder), encoding="utf-8")
     return path
 
 

@@ -24,42 +24,11 @@ from typing import Literal
 import numpy as np
 
 from da_kd.boxes import FloatArray, IntArray
-from da_kd.detections import Detections, Vocabulary
 from da_kd.merging.lockstep import TINY, Method, Rows, homes
 from da_kd.merging.pairs import Bools, Doubles, ranked
 
 Repeats = Literal["best", "all"]
 _FLOOR = 0.001  # a score that ``soft_nms`` pushed below this is no detection (Bodla et al. use the same)
-
-
-@dataclass(frozen=True)
-class Voice:
-    """What one teacher says of an image, in the recipe's vocabulary.
-
-    Attributes:
-        found: its boxes.
-        able: for each class, whether the teacher knows it.
-        weight: how much it counts; one number, or one a class.
-    """
-
-    found: Detections
-    able: Sequence[bool]
-    weight: float | Sequence[float] = 1.0
-
-
-@dataclass(frozen=True)
-class Merged:
-    """Merged boxes of one image.
-
-    Attributes:
-        boxes: N boxes, the best score first.
-        agreement: (N,) float32 in (0, 1], the share of the able teachers that saw each.
-        teacher_score: (N, T) float32, each teacher's best score for it, NaN where it saw nothing.
-    """
-
-    boxes: Detections
-    agreement: FloatArray
-    teacher_score: FloatArray
 
 
 @dataclass(frozen=True)
@@ -144,29 +113,6 @@ def join(parts: Sequence[MergedPool], teachers: int) -> MergedPool:
     )
     names = [field.name for field in dataclasses.fields(MergedPool)]
     return MergedPool(*(np.concatenate([getattr(part, name) for part in (nothing, *parts)]) for name in names))
-
-
-def merge(
-    vocabulary: Vocabulary, voices: Sequence[Voice], method: Method, overlap: float, repeats: Repeats = "best"
-) -> Merged:
-    """Merge the voices of T teachers about one image; see :func:`merge_pool`."""
-    classes, found = len(vocabulary), [voice.found for voice in voices]
-    owner = np.repeat(np.arange(len(voices)), [len(item) for item in found])
-    panel = Panel(
-        np.array([voice.able for voice in voices], bool),
-        np.array([np.broadcast_to(np.asarray(voice.weight, np.float64), classes) for voice in voices]),
-        np.ones((1, len(voices)), bool),
-    )
-    pool = Pool(
-        np.concatenate([item.xyxy for item in found]).astype(np.float64),
-        np.concatenate([item.score for item in found]).astype(np.float64),
-        np.zeros(len(owner), np.int64),
-        np.concatenate([item.label for item in found]).astype(np.int64),
-        owner,
-    )
-    merged = merge_pool(panel, pool, method, overlap, repeats)
-    boxes = Detections(vocabulary, merged.xyxy, merged.score, merged.label)
-    return Merged(boxes, merged.agreement, merged.teacher_score)
 
 
 def merge_pool(panel: Panel, pool: Pool, method: Method, overlap: float, repeats: Repeats = "best") -> MergedPool:

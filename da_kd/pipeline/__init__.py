@@ -6,7 +6,7 @@ from da_kd.pipeline.inputs import Inputs, corrupt_parts, drawn_output, load_inpu
 from da_kd.pipeline.plan import PlannedStep, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
 from da_kd.pipeline.run import resume, run
-from da_kd.pipeline.runs import Run, RunState, list_runs
+from da_kd.pipeline.runs import Run, RunState, list_runs, refuse_taken
 from da_kd.pipeline.steps import STAGES, TRAINED, build_steps, first, review_input
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "list_runs",
     "load_inputs",
     "plan",
+    "refuse_taken",
     "resume",
     "review_input",
     "run",

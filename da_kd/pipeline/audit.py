@@ -57,7 +57,7 @@ def audit_run(place: Run, model: str | None, against: str | None, kind: str, job
     recipe, store = place.recipe(), Store(place.workspace)
     target = load_inputs(recipe, store, job).get("target")
     entries = review.read_journal(place.workspace)
-    truth, chances = review.truth_of_audit(target.table, entries)
+    truth, chances = review.truth_of_audit(target.table, entries, job.named("audit"))
     if not chances:
         raise InputError(
             f"Expected audited images for the run '{place.name}'; none is done yet. Set review.audit.images in the "
@@ -97,9 +97,14 @@ def _model(place: Run, recipe: Recipe, name: str, kind: str) -> tuple[Model, Map
     for teacher in recipe.teachers:
         if teacher.name == name:
             trained = next((folder for step in TRAINED if (folder := place.made(f"{step}:{name}"))), None)
-            path = trained / "weights.pt" if trained else Path(teacher.weights or "")
+            path = trained / "weights.pt" if trained else teacher.weights
+            if path is None:
+                raise InputError(
+                    f"Teacher '{name}' of the run '{place.name}' is not trained yet; "
+                    f"'da-kd resume {place.folder} --until teach' trains it."
+                )
             edges = place.made(f"edges:{name}")
-            return dressed(adapter(teacher.kind)(path, teacher.options), teacher, edges), teacher.classes
+            return dressed(adapter(teacher.kind)(Path(path), teacher.options), teacher, edges), teacher.classes
     if Path(name).is_file():
         return adapter(kind)(Path(name), {}), {}
     known = [row for row in MODELS if place.made(row) is not None] + [teacher.name for teacher in recipe.teachers]

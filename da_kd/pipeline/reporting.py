@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,6 @@ _RESTYLED_SHOWN, _COPIES_SHOWN = 3, 3  # source images, and copies of each
 
 def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> RunMetrics:
     """Return the figures of every row that is scored, and the reasons of those that are not."""
-    absent = absent_rows(recipe)
     models: dict[str, Metrics] = {}
     drawn: dict[str, Any] = {}
     for row in rows(recipe):
@@ -45,13 +44,22 @@ def collect_metrics(recipe: Recipe, steps: Mapping[str, Step], store: Store) -> 
             tree = json.loads((store.path(step.output) / "metrics.json").read_text(encoding="utf-8"))
             models[row] = Metrics(**tree)
             drawn[row] = _detail(store.path(step.output))["resamples"]
-        elif row not in absent:
-            absent[row] = "not evaluated yet"
-    low, high = models.get("source_only"), models.get("oracle")
-    gaps = {row: gap_recovered(low, models.get(row), high) for row in ("student", "finetuned")}
+    gaps, absent = gaps_recovered(models), not_scored(recipe, models)
     value, seconds = review_value(recipe, steps, store), _seconds(steps, store)
     apart = paired_differences(models, drawn)
     return RunMetrics(models, gaps, absent, recipe.classes, recipe.seed, library_versions(), seconds, value, apart)
+
+
+def gaps_recovered(models: Mapping[str, Metrics]) -> dict[str, float | None]:
+    """Return of each student which share of the AP between source-only and oracle it won, where that is known."""
+    low, high = models.get("source_only"), models.get("oracle")
+    return {row: gap_recovered(low, models.get(row), high) for row in ("student", "finetuned")}
+
+
+def not_scored(recipe: Recipe, scored: Collection[str]) -> dict[str, str]:
+    """Return the rows of a recipe that are not among the scored ones, each with the reason."""
+    absent = absent_rows(recipe)
+    return {**absent, **{row: "not evaluated yet" for row in rows(recipe) if row not in absent and row not in scored}}
 
 
 def make_report(

@@ -80,16 +80,24 @@ class _Runner:
         self.state = RunState()
 
     def go(self, job: Job, reviewed: bool) -> RunResult:
-        """Run, and record how it ended."""
-        with self.place.taken(self.recipe, job) as written:
-            known = self.place.state()
+        """Run, and record how it ended; what is refused before any work leaves a finished run as it was."""
+        with self.place.taken(job) as written:
+            known, planned = self.place.state(), False
             self.before = known.steps
+            if not known.steps:  # so that a run that never began can be looked at, and resumed, too
+                self.place.keep(self.recipe)
             self.state = replace(known, state="running", stage="data", started=time.time(), ended=None, message="")
             self.place.save(self.state)
             try:
-                result = self._work(written, reviewed)
+                inputs, steps = self._plan(written, reviewed)
+                planned = True
+                self.place.keep(self.recipe)
+                result = self._work(inputs, steps, written)
             except BaseException as error:
-                self._end(_state_of(error), str(error) if isinstance(error, DaKdError) else repr(error))
+                if not planned and known.state in ("done", "paused") and _state_of(error) == "failed":
+                    self.place.save(known)
+                else:
+                    self._end(_state_of(error), str(error) if isinstance(error, DaKdError) else repr(error))
                 raise
             self._end("done", f"Report: {result.report}" if result.report else "Stopped where asked.")
             return result
@@ -98,14 +106,18 @@ class _Runner:
         self.state = replace(self.state, state=state, message=message, ended=time.time())
         self.place.save(self.state)
 
-    def _work(self, job: Job, reviewed: bool) -> RunResult:
+    def _plan(self, job: Job, reviewed: bool) -> tuple[Inputs, dict[str, Step]]:
+        """Return the images and the steps, once nothing is known that would end the run later."""
         inputs = load_inputs(self.recipe, self.store, job)
         steps = build_steps(self.recipe, inputs, self.store)
         if reviewed and self.recipe.review.mode == "human":
             steps = self._take_back(inputs, steps, job)
         steps = for_rows(steps, self.rows) if self.rows else steps
-        self._remember(steps)
         self._look_ahead(steps)
+        return inputs, steps
+
+    def _work(self, inputs: Inputs, steps: dict[str, Step], job: Job) -> RunResult:
+        self._remember(steps)
         outcomes = []
         for step in steps.values():
             if STAGES.index(step.stage) > self.last:
@@ -116,6 +128,7 @@ class _Runner:
         metrics = collect_metrics(self.recipe, steps, self.store)
         report = None
         if self.last == len(STAGES) - 1:
+            self.state = replace(self.state, stage="report")
             report, outcome = make_report(self.recipe, self.place, inputs, steps, self.store, metrics, job)
             outcomes.append(outcome)
         done = {step.name for step in steps.values() if self.store.finished(step.output)}
@@ -138,6 +151,7 @@ class _Runner:
     def _do(self, step: Step, job: Job) -> StepOutcome:
         job = job.named(step.stage)
         folder = self.store.path(step.output)
+        self.state = replace(self.state, stage=step.stage)
         if self.store.finished(step.output):
             seconds = float(self.store.manifest(step.output)["seconds"])
             job.emit(StageDone(step.stage, name=step.name, seconds=seconds, reused=True))
@@ -146,7 +160,6 @@ class _Runner:
         why = why_again(step, self.before)
         if self.store.begun(step.output):
             why = "goes on where it was interrupted"
-        self.state = replace(self.state, stage=step.stage)
         self.place.save(self.state)
         job.check()
         job.emit(StageStarted(step.stage, name=step.name, why=why))

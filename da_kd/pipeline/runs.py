@@ -20,10 +20,9 @@ from typing import Any, Literal
 
 from da_kd.errors import DataError, InputError
 from da_kd.events import Event, Job
-from da_kd.recipe import Recipe, dump_recipe, load_recipe
+from da_kd.files import whole
+from da_kd.recipe import TAKEN, Recipe, dump_recipe, load_recipe
 from da_kd.store import hold, holder, write_json
-
-_TAKEN = ("store", "journal", "mongo", "locks", "bench")  # what else lies in a workspace
 
 State = Literal["new", "running", "paused", "done", "failed", "cancelled", "killed"]
 
@@ -113,8 +112,19 @@ class Run:
         the same step anew, and still finds what an older one made.
         """
         fingerprint = str(self.state().steps.get(step, {}).get("fingerprint", ""))
-        found = list(self.workspace.glob(f"store/*/{fingerprint}/output.json")) if fingerprint else []
-        return found[0].parent if found else None
+        return self.output(fingerprint) if fingerprint else None
+
+    def output(self, fingerprint: str) -> Path | None:
+        """Return the finished output of that fingerprint, or None."""
+        return next((path.parent for path in self.workspace.glob(f"store/*/{fingerprint}/output.json")), None)
+
+    def student_ap(self) -> float | None:
+        """Return the student's AP by the run's report, None where there is none or it is undefined."""
+        try:
+            tree = json.loads((self.folder / "report" / "metrics.json").read_text(encoding="utf-8"))
+            return float(tree["models"]["student"]["AP"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def last_lines(self, most: int) -> list[str]:
         """Return the last lines of the run's events, from at most ``most`` bytes; the first may be cut."""
@@ -130,28 +140,32 @@ class Run:
         """Return the process that works on the run, or None."""
         return holder(self.folder / "lock")
 
+    def keep(self, recipe: Recipe) -> None:
+        """Write the recipe that the run follows from now on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with whole(self.folder / "recipe.yaml") as temporary:
+            temporary.write_text(dump_recipe(recipe), encoding="utf-8")
+
     @contextmanager
-    def taken(self, recipe: Recipe, job: Job) -> Iterator[Job]:
+    def taken(self, job: Job) -> Iterator[Job]:
         """Hold the run for this process; yield a job that writes its events down as well.
 
         Raises:
             Busy: another process works on it.
             InputError: its name is taken by a folder of the workspace.
         """
-        if self.name in _TAKEN:
-            raise InputError(f"A run cannot be called '{self.name}', a folder of the workspace; choose another name.")
+        refuse_taken(self.name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with hold(self.folder / "lock", job, f"the run '{self.name}'"):
-            temporary = self.folder / ".recipe.yaml.tmp"
-            temporary.write_text(dump_recipe(recipe), encoding="utf-8")
-            os.replace(temporary, self.folder / "recipe.yaml")
-            with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+        with (
+            hold(self.folder / "lock", job, f"the run '{self.name}'"),
+            (self.folder / "events.jsonl").open("a", encoding="utf-8") as file,
+        ):
 
-                def write(event: Event) -> None:
-                    file.write(json.dumps(event.as_json()) + "\n")
-                    file.flush()
+            def write(event: Event) -> None:
+                file.write(json.dumps(event.as_json()) + "\n")
+                file.flush()
 
-                yield job.also(write)
+            yield job.also(write)
 
     def stop(self, patience: float = 20.0) -> bool:
         """Ask the process that works on the run to stop, and wait; return whether there was one.
@@ -168,6 +182,16 @@ class Run:
         if self.pid() == pid:
             _signal(pid, signal.SIGKILL)
         return True
+
+
+def refuse_taken(name: str) -> None:
+    """Refuse a run's name that is that of another folder of the workspace.
+
+    Raises:
+        InputError: it is.
+    """
+    if name in TAKEN:
+        raise InputError(f"A run cannot be called '{name}', a folder of the workspace; choose another name.")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from da_kd.data import ImageSet, nested_fraction
+from da_kd.pipeline.steps import absent_rows
 from da_kd.recipe import Recipe, Schedule, Teacher
 from da_kd.stages import fuse
 
@@ -85,7 +86,7 @@ def _of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[tuple[st
             what = f"went on with the labels of {count} images of data.target_labelled"
             told.append((_place(teacher), f"Teacher '{teacher.name}' {what}; {last}"))
     for place, schedule in _schedules(recipe).items():
-        name = schedule.validate_on if schedule is not None else None
+        name = schedule.validate_on
         if name is not None and name in sets:
             domain = "; these are labels of the target domain" if name == "target_dev" else ""
             count = len(sets[name])
@@ -131,9 +132,13 @@ def _sees_target(teacher: Teacher, recipe: Recipe) -> bool:
     return teacher.weights is None and schedule is not None and schedule.target_labelled > 0
 
 
-def _schedules(recipe: Recipe) -> dict[str, Schedule | None]:
-    own = {_place(teacher): teacher.schedule for teacher in recipe.teachers}
-    tuned = {f"{_place(teacher)}.finetune": teacher.finetune for teacher in recipe.teachers}
-    oracle = recipe.evaluate.oracle_schedule if recipe.evaluate is not None else None
-    student = {"distill": recipe.distill, "finetune": recipe.finetune, "evaluate.oracle_schedule": oracle}
-    return {"teach": recipe.teach, **own, **tuned, **student}
+def _schedules(recipe: Recipe) -> dict[str, Schedule]:
+    """Return the schedules that something is trained by, by their place in the recipe."""
+    given: dict[str, Schedule | None] = {"teach": recipe.teach if "teach" in _of_teachers(recipe.teachers) else None}
+    for teacher in recipe.teachers:
+        given[_place(teacher)] = teacher.schedule if teacher.weights is None else None
+    given |= {f"{_place(teacher)}.finetune": teacher.finetune for teacher in recipe.teachers}
+    given |= {"distill": recipe.distill, "finetune": recipe.finetune}
+    if recipe.evaluate is not None and "oracle" not in absent_rows(recipe):
+        given["evaluate.oracle_schedule"] = recipe.evaluate.oracle_schedule
+    return {place: schedule for place, schedule in given.items() if schedule is not None}

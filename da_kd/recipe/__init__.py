@@ -19,8 +19,10 @@ from da_kd.recipe.training import (
     TeacherFinetune,
     TeachMix,
 )
+from da_kd.recipe.values import TAKEN
 
 __all__ = [
+    "TAKEN",
     "Accept",
     "Architecture",
     "Audit",

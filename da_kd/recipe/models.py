@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from da_kd.recipe.data import Data, Restyle
 from da_kd.recipe.labels import Fuse, Predict, Teacher
 from da_kd.recipe.review import Review
-from da_kd.recipe.rules import class_problems, stage_problems, teacher_problems
+from da_kd.recipe.rules import name_problems, stage_problems, teacher_problems
 from da_kd.recipe.training import Distill, Finetune, Rounds, Schedule, Student, Teach
 from da_kd.recipe.values import ClassName, Device, Name, Section
 
@@ -107,7 +107,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         # One message for all of them, a line each, so that a person mends everything at once.
-        problems = [*class_problems(self), *teacher_problems(self), *stage_problems(self)]
+        problems = [*name_problems(self), *teacher_problems(self), *stage_problems(self)]
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from da_kd.recipe.torchvision_args import torchvision_arg_problems
+from da_kd.recipe.values import TAKEN
 
 if TYPE_CHECKING:
     from da_kd.recipe.data import Images
@@ -33,9 +34,11 @@ REFUSED_ARGS = {
 }
 
 
-def class_problems(recipe: Recipe) -> list[str]:
-    """Return what is wrong with the names of classes and teachers."""
+def name_problems(recipe: Recipe) -> list[str]:
+    """Return what is wrong with the names of runs, classes and teachers."""
     known, problems = set(recipe.classes), []
+    if recipe.name in TAKEN:
+        problems.append(f"name: expected none of {', '.join(TAKEN)}, folders beside the runs; found '{recipe.name}'")
     if len(known) != len(recipe.classes):
         problems.append("classes: expected distinct names; found one twice")
     names = [teacher.name for teacher in recipe.teachers]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
+TAKEN = ("store", "journal", "mongo", "locks", "bench")  # what else lies in a workspace, so that no run has its name
 _NAME, _DEVICE = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", r"^(auto|cpu|cuda(:\d+(,\d+)*)?|mps)$"
 PATTERNS = {  # in words
     _NAME: "letters, digits, '_', '.' and '-', beginning with a letter or a digit",

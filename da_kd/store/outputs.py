@@ -89,6 +89,8 @@ class Store:
             if self.finished(output):
                 return final
             partial.mkdir(parents=True, exist_ok=True)
+            for leftover in partial.glob(".*.tmp"):
+                leftover.unlink()  # its writer was killed
             began, earlier = time.time(), _spent(partial)
             try:
                 write_json(partial / _BEGUN, {"version": output.version, "parts": dict(output.parts)})

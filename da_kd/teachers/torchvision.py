@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import gc
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import InputError, WeightsError
+from da_kd.files import whole as whole_file
 from da_kd.hashing import hash_json
 from da_kd.teachers.base import Failure, Image, refuse_unknown
 from da_kd.teachers.checks import finish, first_line, hash_weights, need_file, number, whole, words
@@ -175,9 +175,8 @@ def save_checkpoint(path: Path, model_name: str, names: Sequence[str], model: An
     if not model_name.startswith("ssd"):
         kept["sizes"] = {"min_size": int(model.transform.min_size[0]), "max_size": int(model.transform.max_size)}
     kept["state_dict"] = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(kept, temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        torch.save(kept, temporary)
 
 
 class _TorchvisionPredictor:

@@ -6,11 +6,11 @@ Must not know what is trained, nor how.
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from da_kd.files import whole
 from da_kd.offline import settle_ultralytics
 
 
@@ -32,15 +32,15 @@ class Sittings:
         """Return how many epochs are safely done, and note that a new sitting begins after them."""
         done = self._epochs_saved()
         curves = [record for record in read_curves(self._folder) if record["epoch"] <= done]
-        (self._folder / "curves.jsonl").write_text("".join(json.dumps(record) + "\n" for record in curves))
+        with whole(self._folder / "curves.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in curves))
         if self._known:
             last = self._known[-1]
             saved = self._folder / "resume.pt"
             last["ended"] = saved.stat().st_mtime if saved.exists() else last["began"]
         self._known.append({"after": done, "began": self._began})
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._known))
-        os.replace(temporary, self._file)
+        with whole(self._file) as temporary:
+            temporary.write_text(json.dumps(self._known))
         return done
 
     def _epochs_saved(self) -> int:

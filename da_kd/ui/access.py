@@ -15,13 +15,12 @@ import yaml
 
 from da_kd.errors import InputError, RecipeError
 from da_kd.pipeline import Run
-from da_kd.recipe import Recipe, load_recipe, recipe_from_text
+from da_kd.recipe import TAKEN, Recipe, load_recipe, recipe_from_text
 from da_kd.ui.settings import Settings
 
 LONGEST_RECIPE, LONGEST_PATH = 50_000, 1000  # characters
 _MOST_ALIASES = 20  # a few kilobytes of nested YAML aliases can stand for more than fits into memory
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
-_TAKEN = ("store", "journal", "mongo", "locks")
 _VARIABLE = re.compile(r"\$\{(\w+)")
 _OPEN_VARIABLES = ("DA_KD_DATA",)
 _OF_A_SET = re.compile(r"data\.\w+\.(path|images)")  # yielded from their root as well
@@ -33,7 +32,7 @@ def checked_name(name: Any, what: str = "a run") -> str:
     Raises:
         InputError: it is not.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in TAKEN:
         shown = repr(name)[:60]
         raise InputError(f"Expected the name of {what}: letters, digits, '_', '.', '-', up to 80; found {shown}.")
     return name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from da_kd.data import ImageSet
 from da_kd.data.classes import Target
-from da_kd.detections import Detections, DetectionTable, ImageRecord, Vocabulary, table_of
+from da_kd.detections import DetectionTable, ImageRecord, Vocabulary, table_of
 from da_kd.events import Job
 from da_kd.recipe import Evaluate
 from da_kd.stages.evaluate.metrics import Evaluation, Metrics, evaluate_tables, undefined
@@ -68,9 +68,7 @@ def translate(said: DetectionTable, name: str, classes: Mapping[str, Target], vo
         ImageRecord(key, said.sha[i], int(said.size[i, 0]), int(said.size[i, 1]), said.reason[i])
         for i, key in enumerate(said.key)
     ]
-    found: dict[str, Detections] = {
-        key: mapping.apply(said.at(i), 0.7) for i, key in enumerate(said.key) if not said.reason[i]
-    }
+    found = {key: mapping.apply(said.at(i)) for i, key in enumerate(said.key) if not said.reason[i]}
     seen = [item for item, able in zip(vocabulary, mapping.able, strict=True) if able]
     return table_of(vocabulary, records, found, searched=seen, teachers=(name,))
 

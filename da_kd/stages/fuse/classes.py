@@ -17,6 +17,8 @@ from da_kd.errors import DataError
 from da_kd.merging.lockstep import Rows, homes
 from da_kd.merging.pairs import Doubles
 
+_JOIN = 0.7  # overlap from which two boxes of one teacher are one object after its classes were joined
+
 
 @dataclass(frozen=True)
 class ClassMap:
@@ -67,25 +69,22 @@ class ClassMap:
         """For each target class, whether several of the teacher's go into it."""
         return tuple(self.index.count(position) > 1 for position in range(len(self.target)))
 
-    def apply(self, found: Detections, overlap: float) -> Detections:
+    def apply(self, found: Detections) -> Detections:
         """Return one image's boxes in the target's vocabulary; where classes were joined, duplicates are suppressed."""
         image = np.zeros(len(found), np.int64)
-        rows, label = self.map_rows(
-            found.xyxy.astype(np.float64), found.score.astype(np.float64), found.label, image, overlap
-        )
+        rows, label = self.map_rows(found.xyxy.astype(np.float64), found.score.astype(np.float64), found.label, image)
         return Detections(self.target, found.xyxy[rows], found.score[rows], label.astype(np.int32))
 
     def map_rows(
-        self, xyxy: Doubles, score: Doubles, label: npt.NDArray[np.integer], image: IntArray, overlap: float
+        self, xyxy: Doubles, score: Doubles, label: npt.NDArray[np.integer], image: IntArray
     ) -> tuple[IntArray, IntArray]:
-        """Map N boxes of many images at once.
+        """Map N boxes of many images at once; of two that joined classes made one object, the lower one goes.
 
         Args:
             xyxy: (N, 4) boxes.
             score: (N,) scores.
             label: (N,) labels in the source's vocabulary.
             image: (N,) a number for the image each lies in.
-            overlap: the IoU above which, in a class that several were joined into, the lower box of an image goes.
 
         Returns:
             The rows that stay, rising, and their labels in the target's vocabulary.
@@ -95,7 +94,7 @@ class ClassMap:
         joined = np.flatnonzero(stays & np.array([*self.joined, False])[target])
         if len(joined):
             group = image[joined] * len(self.target) + target[joined]
-            home, _ = homes(Rows(xyxy[joined], score[joined], group, np.zeros_like(group)), "nms", overlap)
+            home, _ = homes(Rows(xyxy[joined], score[joined], group, np.zeros_like(group)), "nms", _JOIN)
             stays[joined] = home == np.arange(len(joined))
         return np.flatnonzero(stays), target[stays]
 

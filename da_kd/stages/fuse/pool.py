@@ -16,7 +16,6 @@ from da_kd.stages.fuse.classes import ClassMap
 
 Curve = Callable[[Doubles, IntArray], Doubles]  # (N,) scores and (N,) labels to (N,) scores
 
-JOIN = 0.7  # overlap from which two boxes of one teacher are one object after its classes were joined
 _SLICE = 200_000  # boxes that are merged at a time, so that memory does not grow with the number of images
 
 
@@ -118,5 +117,5 @@ def _cut(table: DetectionTable, images: slice, size: IntArray) -> _Part:
 
 def _mapped(part: _Part, mapping: ClassMap) -> _Part:
     """Return one teacher's boxes in the recipe's classes."""
-    stay, label = mapping.map_rows(part.xyxy, part.score, part.label, part.image, JOIN)
+    stay, label = mapping.map_rows(part.xyxy, part.score, part.label, part.image)
     return dataclasses.replace(part.pick(stay), label=label)

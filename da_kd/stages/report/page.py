@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from da_kd.detections import State
 from da_kd.events import Job
+from da_kd.files import whole
 from da_kd.palette import colours
 from da_kd.stages.report import accuracy, charts, pictures, reviewed, words
 from da_kd.stages.report.facts import ReportFacts, in_order, name_of
@@ -46,7 +47,7 @@ def write_report(facts: ReportFacts, folder: Path, job: Job) -> Path:
     figures = json.dumps(_json_safe(facts.metrics), indent=2, allow_nan=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.html"
-    _replace({folder / "metrics.json": figures, index: page})
+    _replace({index: page, folder / "metrics.json": figures})
     return index
 
 
@@ -255,14 +256,8 @@ def _json_safe(value: Any) -> Any:
 
 
 def _replace(texts: Mapping[Path, str]) -> None:
-    """Write all texts under temporary names, then give them their own."""
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in texts}
-    try:
+    """Write all texts under temporary names, then give them their own, the last one first."""
+    with ExitStack() as stack:
         for path, text in texts.items():
             # A file name that is not valid Unicode must not spoil the page.
-            temporary[path].write_bytes(text.encode("utf-8", "replace"))
-        for path in texts:
-            temporary[path].replace(path)
-    finally:
-        for path in temporary.values():
-            path.unlink(missing_ok=True)
+            stack.enter_context(whole(path)).write_bytes(text.encode("utf-8", "replace"))

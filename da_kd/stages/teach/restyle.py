@@ -8,7 +8,6 @@ number. Must not know who learns from them.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from da_kd.data.colours import Colours, colours_of, recoloured
 from da_kd.detections import BoolArray, DetectionTable, ImageRecord, read_table, stack
 from da_kd.errors import DataError
 from da_kd.events import Job
+from da_kd.files import whole
 from da_kd.recipe import Restyle
 
 _LENDERS = 1000  # target images whose colours are measured; more are much like these
@@ -124,9 +124,8 @@ def _write(source: ImageSet, copy: _Copy, colours: Colours, folder: Path) -> Non
     made = Image.fromarray(recoloured(read_image(source.path(copy.original)), colours))
     made = made.transpose(Image.Transpose.ROTATE_270) if copy.turned else made  # counter-clockwise, in Pillow's words
     made = made.resize(copy.size, Image.Resampling.BICUBIC) if made.size != copy.size else made
-    temporary = path.with_suffix(".tmp")
-    made.save(temporary, "JPEG", quality=_QUALITY, subsampling=0)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        made.save(temporary, "JPEG", quality=_QUALITY, subsampling=0)
 
 
 def _keep_table(source: ImageSet, copies: list[_Copy], out: Path, job: Job) -> None:

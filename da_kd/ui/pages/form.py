@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -66,6 +67,8 @@ def build(frame: Frame, recipe: gr.Dropdown, text: gr.Code, name: gr.Textbox) ->
         if not _names(given[1]) and any(labelled.values()):
             given = (given[0], ", ".join(naming.propose(frame.settings, (), labelled, "").classes), *given[2:])
         answers = _answers(*given)
+        sets = {**labelled, "target": answers.target}
+        answers = replace(answers, splits=naming.splits(frame.settings, sets))
         return {
             recipe: None,
             classes: ", ".join(answers.classes),

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from da_kd.pipeline import Run
-from da_kd.pipeline.steps import absent_rows, is_point, rows
+from da_kd.pipeline.reporting import gaps_recovered, not_scored
+from da_kd.pipeline.steps import is_point
 from da_kd.stages.evaluate.differences import paired_differences
-from da_kd.stages.evaluate.metrics import Metrics, gap_recovered
+from da_kd.stages.evaluate.metrics import Metrics
 from da_kd.stages.report import ReportFacts
 from da_kd.training.sittings import read_curves
 from da_kd.ui.queries.runs import outputs
@@ -36,11 +37,10 @@ def facts_of(run: Run) -> ReportFacts:
     details = {row: _json(done[f"evaluate:{row}"] / "detail.json") for row in models}
     drawn = {row: tree["resamples"] for row, tree in details.items() if "resamples" in tree}
     told = {row: figures for row, figures in scored.items() if row in drawn}
-    low, high = scored.get("source_only"), scored.get("oracle")
     metrics = {
         "models": models,
-        "gap_recovered": {row: gap_recovered(low, scored.get(row), high) for row in ("student", "finetuned")},
-        "absent": {**dict.fromkeys(rows(recipe), "not scored yet"), **absent_rows(recipe)},
+        "gap_recovered": gaps_recovered(scored),
+        "absent": not_scored(recipe, scored),
         "differences": paired_differences(told, drawn),
         "classes": recipe.classes,
         "seed": recipe.seed,
@@ -55,11 +55,6 @@ def curves_of(run: Run, done: Mapping[str, Path]) -> dict[str, list[dict[str, fl
     found = {row: list(_json(path / "training.json").get("curves", [])) for row, path in shown.items()}
     found = {name: curve for name, curve in found.items() if curve}
     return {**_under_way(run, set(found)), **found}
-
-
-def trained_images(path: Path) -> Mapping[str, Any]:
-    """Return what a finished training recorded of itself."""
-    return _json(path / "training.json")
 
 
 def _under_way(run: Run, finished: set[str]) -> dict[str, list[dict[str, float]]]:

@@ -1,4 +1,4 @@
-"""Class names for a new recipe, proposed from the sets and the teacher that it is to use. Nothing is decided here.
+"""Class names and splits for a new recipe, from the sets and the teacher it is to use. Nothing is decided here.
 
 As everywhere, a name is never matched by likeness: what is alike is told, and a person says whether it is meant.
 """
@@ -6,10 +6,11 @@ As everywhere, a name is never matched by likeness: what is alike is told, and a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from da_kd.data.aliases import nearest, same_meaning
-from da_kd.data.naming import class_names
+from da_kd.data.naming import class_names, splits_of
 from da_kd.detections import Vocabulary
 from da_kd.errors import DaKdError, InputError
 from da_kd.ui.access import readable_file, readable_place
@@ -54,6 +55,15 @@ def propose(settings: Settings, given: Vocabulary, sets: Mapping[str, str], weig
     classes = given or next((names for names in found.values() if names), teacher)
     told += [line for name, names in found.items() for line in _differing(name, names, classes)]
     return Proposal(classes, _mapping(teacher, classes), tuple(told))
+
+
+def splits(settings: Settings, sets: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return by set which of train, val, valid and test it has; none of what cannot be read, which the check tells."""
+    found = {}
+    for name, place in sets.items():
+        with suppress(DaKdError):
+            found[name] = splits_of(readable_place(settings, place)) if place else ()
+    return found
 
 
 def _of_set(settings: Settings, name: str, place: str, told: list[str]) -> Vocabulary:

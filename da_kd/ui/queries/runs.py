@@ -96,7 +96,8 @@ def recent_runs(workspace: Path) -> list[RunRow]:
         except DaKdError:
             rows.append(RunRow(run.name, "unreadable", "", None, None))
             continue
-        rows.append(RunRow(run.name, known.state, known.stage, known.ended or known.started, _student(run)))
+        ap = run.student_ap() if known.state == "done" else None  # else it is that of what was before
+        rows.append(RunRow(run.name, known.state, known.stage, known.ended or known.started, ap))
     return rows
 
 
@@ -168,7 +169,7 @@ def outputs(run: Run) -> dict[str, Path]:
     """Return the folder of every finished output of a run, by step."""
     found = {}
     for name, record in run.state().steps.items():
-        place = _finished(run, str(record["fingerprint"]))
+        place = run.output(str(record["fingerprint"]))
         if place is not None:
             found[name] = place
     return found
@@ -185,24 +186,11 @@ def shown_of(run: Run, *steps: str) -> str:
     return " ".join([str(bool(run.state().steps)), *found])
 
 
-def _finished(run: Run, print_: str) -> Path | None:
-    return next((path.parent for path in (run.workspace / "store").glob(f"*/{print_}/output.json")), None)
-
-
-def _student(run: Run) -> float | None:
-    """Return the student's AP from the report of a run."""
-    try:
-        tree = json.loads((run.folder / "report" / "metrics.json").read_text(encoding="utf-8"))
-        return float(tree["models"]["student"]["AP"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _steps(run: Run, recorded: Mapping[str, Mapping[str, Any]], running: bool) -> dict[str, str]:
     marks = {}
     for name, record in recorded.items():
         print_ = str(record["fingerprint"])
-        if _finished(run, print_):
+        if run.output(print_) is not None:
             marks[name] = "done"
         else:
             begun = any((run.workspace / "store").glob(f"*/{print_}.partial"))

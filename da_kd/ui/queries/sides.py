@@ -25,7 +25,6 @@ from da_kd.ui.queries.sets import inputs_of, memory, recipe_of, table_at, teache
 FILES = "compare"  # the folder of a run that holds files of predictions
 _EVALUATE, _PREDICT, _FUSE, _FILE = "evaluate:", "predict:", "fuse", "file:"
 _LARGEST = 256 << 20  # bytes of a file
-_OVERLAP = 0.7  # IoU from which boxes of classes that were joined are one
 
 
 class Stored(NamedTuple):
@@ -130,7 +129,7 @@ def _raw(side: Stored) -> DetectionTable:
     given = next(teacher.classes for teacher in recipe.teachers if teacher.name == name)
     mapping = class_map(name, said.vocabulary, recipe.classes, given)
     records = _records(said)
-    found = {key: mapping.apply(said.at(row), _OVERLAP) for row, key in enumerate(said.key) if said.ok[row]}
+    found = {key: mapping.apply(said.at(row)) for row, key in enumerate(said.key) if said.ok[row]}
     return table_of(tuple(recipe.classes), records, found)
 
 
@@ -159,7 +158,7 @@ def read_file(path: Path, run: Run) -> DetectionTable:
         )
     mapping: ClassMap = class_map("file", stored.vocabulary, recipe.classes, {})
     answers = {key: stored.lookup(key) for key in images.table.key}
-    known = {key: mapping.apply(found, _OVERLAP) for key, found in answers.items() if found is not None}
+    known = {key: mapping.apply(found) for key, found in answers.items() if found is not None}
     if not known:
         raise InputError(f"Expected predictions of the test images of run '{run.name}' in {path.name}; it names none.")
     return table_of(tuple(recipe.classes), [one for one in _records(images.table) if one.key in known], known)

@@ -52,6 +52,12 @@ def test_deep_lists_what_only_shows_when_things_are_opened(da_kd, recipe):
         assert word in result.stderr
 
 
+def test_deep_finds_a_device_that_is_not_there(da_kd, recipe):
+    result = da_kd("check", recipe, "--deep", "--set", "device=cuda:99")
+    assert result.exit_code == 2
+    assert "cuda:99" in result.stderr
+
+
 def test_deep_finds_a_class_no_teacher_learns(da_kd, recipe):
     result = da_kd("check", recipe, "--deep", "--set", "teachers.big.classes={WBC: null}")
     assert result.exit_code == 2

@@ -22,7 +22,8 @@ def workspace(tmp_path, recipe, made):
     (Store(tmp_path / "runs").root / "predict" / f"{'b' * 32}.partial").mkdir(parents=True)
     (Store(tmp_path / "runs").root / "frames" / "0123456789abcdef").mkdir(parents=True)
     place = Run(tmp_path / "runs" / "small")
-    with place.taken(loaded, Job()):
+    place.keep(loaded)
+    with place.taken(Job()):
         place.save(RunState(state="done", steps=steps))
     return tmp_path / "runs"
 
@@ -76,7 +77,8 @@ def test_what_a_run_needs_by_the_time_it_is_removed_stays(da_kd, workspace, monk
 def test_a_run_that_is_only_beginning_is_waited_for(da_kd, workspace, recipe):
     before = outputs(workspace)
     place = Run(workspace / "small")
-    with place.taken(load_recipe(recipe), Job()) as job:
+    place.keep(load_recipe(recipe))
+    with place.taken(Job()) as job:
         place.save(RunState(state="running", started=1.0))
         assert da_kd("gc", "--delete").exit_code == 2
         assert outputs(workspace) == before

@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ def run(tmp_path, recipe, made):
     """A run of which one step is made, and which was killed in the next."""
     done = made("teach", seed=0)
     place = Run(tmp_path / "runs" / "small")
-    with place.taken(load_recipe(recipe), Job()) as job:
+    place.keep(load_recipe(recipe))
+    with place.taken(Job()) as job:
         job.emit(StageStarted("teach", name="teach:big"))
         job.emit(Progress("teach", "big", 1, 3, "epochs"))
         job.emit(Progress("teach", "big", 2, 3, "epochs", "loss 1.0"))
@@ -37,10 +39,22 @@ def test_ls_shows_state_age_and_the_students_ap(da_kd, run):
     (run.folder / "report").mkdir()
     tree = {"models": {"student": {"AP": 0.4321}}}
     (run.folder / "report" / "metrics.json").write_text(json.dumps(tree))
-    result = da_kd("ls")
-    assert result.exit_code == 0
-    line = next(line for line in result.stdout.splitlines() if line.startswith("small"))
-    assert line.split() == ["small", "killed", "teach", "2", "min", "ago", "0.432"]
+
+    def line():
+        result = da_kd("ls")
+        assert result.exit_code == 0
+        return next(line for line in result.stdout.splitlines() if line.startswith("small")).split()
+
+    assert line() == ["small", "killed", "teach", "2", "min", "ago"]  # the report is of what was before
+    run.save(replace(run.state(), state="done", stage="report"))
+    assert line() == ["small", "done", "report", "2", "min", "ago", "0.432"]
+
+
+def test_a_run_that_is_done_as_far_as_was_asked_says_how_to_go_on(da_kd, run):
+    run.save(replace(run.state(), state="done", stage="fuse"))
+    assert "Go on with: da-kd resume small" in da_kd("status", "small").stdout
+    run.save(replace(run.state(), state="done", stage="report"))
+    assert "Go on" not in da_kd("status", "small").stdout
 
 
 def test_ls_goes_on_past_an_unreadable_run(da_kd, run):
@@ -96,7 +110,8 @@ def test_review_says_whether_what_is_decided_is_taken(da_kd, recipe, tmp_path, m
     from da_kd.cli import review as command
     from da_kd.stages import review as stage
 
-    with Run(tmp_path / "runs" / "small").taken(load_recipe(recipe, [f"review.mode={mode}"]), Job()):
+    Run(tmp_path / "runs" / "small").keep(load_recipe(recipe, [f"review.mode={mode}"]))
+    with Run(tmp_path / "runs" / "small").taken(Job()):
         pass
     monkeypatch.setattr(command, "_given", lambda *_: None)
     monkeypatch.setattr(stage, "launch_app", lambda *_, **__: None)

@@ -70,6 +70,21 @@ def test_an_error_leaves_what_was_there(tmp_path):
     assert [left.name for left in tmp_path.iterdir()] == ["x.parquet"]
 
 
+def test_a_table_that_cannot_be_finished_leaves_what_was_there(tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+
+    def full(writer):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "x.parquet"
+    table(["a"]).write(path)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"), writing(path) as add:
+        patch.setattr(pq.ParquetWriter, "close", full)
+        add(table(["b"]))
+    assert read_table(path).key == ("a",)
+    assert [left.name for left in tmp_path.iterdir()] == ["x.parquet"]
+
+
 @pytest.mark.parametrize("read", [outline, lambda path: list(read_parts(path))])
 def test_what_is_no_table_is_told_with_its_place(tmp_path, read):
     with pytest.raises(DataError, match=r"Expected a detection table at .*x\.parquet"):

@@ -9,6 +9,7 @@ from da_kd.events import Event, Job
 from da_kd.recipe import Fuse, Recipe, Teacher
 from da_kd.stages import fuse
 from da_kd.stages.fuse.classes import check_all_seen, class_map
+from da_kd.stages.fuse.thresholds import fixed
 
 TARGET = ("RBC", "WBC")
 
@@ -33,11 +34,11 @@ def test_classes_go_many_to_one_one_to_none_and_by_equal_names():
         (0, 0, 10, 10, 0.3, 0),
         (0, 0, 10, 10, 0.8, 3),
     )
-    mapped = mapping.apply(found, 0.7)
+    mapped = mapping.apply(found)
     assert mapped.vocabulary == TARGET
     assert [TARGET[label] for label in mapped.label] == ["RBC", "RBC", "WBC"]
     assert mapped.score.tolist() == pytest.approx([0.9, 0.4, 0.3])
-    assert len(mapping.apply(boxes(mapping.source), 0.7)) == 0
+    assert len(mapping.apply(boxes(mapping.source))) == 0
 
 
 def test_a_class_can_be_dropped_though_its_name_is_known():
@@ -49,7 +50,7 @@ def test_a_class_can_be_dropped_though_its_name_is_known():
 def test_duplicates_stay_where_no_classes_were_joined():
     mapping = class_map("t", ("RBC", "dirt"), TARGET, {})
     found = boxes(("RBC", "dirt"), (0, 0, 10, 10, 0.5, 0), (0, 0, 10, 10, 0.4, 0))
-    assert len(mapping.apply(found, 0.7)) == 2
+    assert len(mapping.apply(found)) == 2
 
 
 def test_a_class_the_teacher_does_not_have_comes_with_the_nearest_one():
@@ -78,11 +79,13 @@ def test_a_box_is_kept_uncertain_or_dropped_by_its_class():
     config = Fuse(keep={"default": 0.5, "WBC": 0.25}, drop={"default": 0.125, "RBC": 0.25})
     rows = [(0, 0, 1, 1, score, label) for label in (0, 1) for score in (0.5, 0.49, 0.25, 0.24, 0.125, 0.12)]
     kept, unsure, dropped = State.KEPT, State.UNCERTAIN, State.DROPPED
-    assert fuse.states(boxes(TARGET, *rows), config).tolist() == [
+    found = boxes(TARGET, *rows)
+    states = fixed(config, TARGET).states(found.score, found.label)
+    assert states.tolist() == [
         *(kept, unsure, unsure, dropped, dropped, dropped),
         *(kept, kept, kept, unsure, unsure, dropped),
     ]
-    assert fuse.states(boxes(TARGET), config).dtype == np.int8
+    assert states.dtype == np.int8
     assert fuse.thresholds(config.keep, TARGET) == {"RBC": 0.5, "WBC": 0.25}
 
 
@@ -220,7 +223,7 @@ def test_duplicates_go_only_in_the_class_that_others_were_joined_into():
     mapping = class_map("t", ("red", "pale", "WBC"), TARGET, {"red": "RBC", "pale": "RBC"})
     assert mapping.joined == (True, False)
     twice = [(0, 0, 10, 10, 0.5, label) for label in (0, 1, 2, 2)]
-    assert mapping.apply(boxes(mapping.source, *twice), 0.7).label.tolist() == [0, 1, 1]
+    assert mapping.apply(boxes(mapping.source, *twice)).label.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Merging: cases worked out by hand, and what holds for any voices."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +9,42 @@ from hypothesis import strategies as st
 
 from da_kd.boxes import iou
 from da_kd.detections import Detections
-from da_kd.merging.merge import Voice, merge
+from da_kd.merging.merge import Panel, Pool, merge_pool
 
 EASY = settings(max_examples=60, deadline=None)
 AB = ("a", "b")
+
+
+class Voice(NamedTuple):
+    """What one teacher says of an image, which classes it knows, and how much it counts."""
+
+    found: Detections
+    able: tuple[bool, ...]
+    weight: float | tuple[float, ...]
+
+
+class Merged(NamedTuple):
+    """The merged boxes of one image."""
+
+    boxes: Detections
+    agreement: np.ndarray
+    teacher_score: np.ndarray
+
+
+def merge(vocabulary, voices, method, overlap, repeats="best"):
+    """Merge what teachers say about one image."""
+    found = [voice.found for voice in voices]
+    owner = np.repeat(np.arange(len(voices)), [len(item) for item in found])
+    panel = Panel(
+        np.array([voice.able for voice in voices], bool),
+        np.array([np.broadcast_to(np.asarray(voice.weight, float), len(vocabulary)) for voice in voices]),
+        np.ones((1, len(voices)), bool),
+    )
+    columns = [np.concatenate([getattr(item, name) for item in found]) for name in ("xyxy", "score", "label")]
+    pool = Pool(columns[0].astype(float), columns[1].astype(float), np.zeros_like(owner), columns[2].astype(int), owner)
+    merged = merge_pool(panel, pool, method, overlap, repeats)
+    boxes = Detections(vocabulary, merged.xyxy, merged.score, merged.label)
+    return Merged(boxes, merged.agreement, merged.teacher_score)
 
 
 def says(*rows, able=(True, True), weight=1.0):

@@ -11,6 +11,7 @@ from da_kd.detections import State, read_table
 from da_kd.errors import InputError
 from da_kd.events import Job
 from da_kd.pipeline import Run, audit_run, run
+from da_kd.recipe import dump_recipe
 from da_kd.stages.review import journal
 from da_kd.stages.review.journal import Box, Entry, image_id, second_look
 from da_kd.store import Store
@@ -77,6 +78,14 @@ def test_how_often_the_reviewer_errs_is_told_beside_the_figures(place):
 def test_a_model_that_is_not_there_is_told(place, model, against, told):
     with pytest.raises(InputError, match=told):
         audit_run(place, model, against, "ultralytics", Job())
+
+
+def test_a_teacher_that_is_not_trained_yet_is_told_with_what_trains_it(place, recipe):
+    mine = recipe("distill=null", "finetune=null", "evaluate=null")
+    (place.folder / "recipe.yaml").write_text(dump_recipe(mine))
+    told = f"Teacher 'own' of the run 'small' is not trained yet; 'da-kd resume {place.folder} --until teach' trains it"
+    with pytest.raises(InputError, match=told):
+        audit_run(place, "one", "own", "ultralytics", Job())
 
 
 def test_without_an_audit_nothing_is_compared(place):

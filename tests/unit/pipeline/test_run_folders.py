@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,8 @@ from da_kd.recipe import load_recipe
 if sys.argv[3] == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 run = Run(Path(sys.argv[1]))
-with run.taken(load_recipe(sys.argv[2]), Job()) as job:
+run.keep(load_recipe(sys.argv[2]))
+with run.taken(Job()) as job:
     run.save(RunState(state="running", stage="teach", started=1.0))
     job.note("at work")
     print("working", flush=True)
@@ -69,14 +71,49 @@ def test_a_run_that_is_not_there_is_new_and_writes_nothing(place):
     assert (place.name, place.workspace.name) == ("first", "runs")
 
 
+def test_a_recipe_that_cannot_be_written_leaves_the_one_before(place, recipe, monkeypatch):
+    def full(path, text, encoding):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    place.keep(recipe())
+    before = (place.folder / "recipe.yaml").read_text()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(Path, "write_text", full)
+        place.keep(recipe("name=other"))
+    assert (place.folder / "recipe.yaml").read_text() == before
+    assert list(place.folder.glob(".*.tmp")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "ap"),
+    [('{"models": {"student": {"AP": 0.25}}}', 0.25), ('{"models": {"student": {"AP": null}}}', None), ("{", None)],
+)
+def test_the_students_ap_is_that_of_the_report(place, text, ap):
+    assert place.student_ap() is None
+    (place.folder / "report").mkdir(parents=True)
+    (place.folder / "report" / "metrics.json").write_text(text)
+    assert place.student_ap() == ap
+
+
+def test_an_output_is_found_by_its_fingerprint_once_it_is_finished(place):
+    folder = place.workspace / "store" / "fuse" / "abc"
+    folder.mkdir(parents=True)
+    assert place.output("abc") is None
+    (folder / "output.json").touch()
+    assert place.output("abc") == folder
+    assert place.made("fuse") is None  # the run has recorded no such step
+
+
 def test_what_is_saved_is_read_back(place, recipe):
     steps = {"fuse": {"stage": "fuse", "fingerprint": "ab", "parts": {"fuse.iou": 0.5}}}
     state = RunState("paused", "review", "look", 1.5, None, "cd", steps)
-    with place.taken(recipe(), Job()) as job:
+    place.keep(recipe())
+    with place.taken(Job()) as job:
         job.note("hello")
         place.save(state)
         assert place.pid() == os.getpid()
-        with pytest.raises(Busy, match="the run 'first' is in use"), place.taken(recipe(), Job()):
+        with pytest.raises(Busy, match="the run 'first' is in use"), place.taken(Job()):
             pytest.fail("it is taken")
     assert place.state() == state
     assert place.recipe() == recipe()
@@ -125,7 +162,7 @@ def test_a_run_that_does_not_listen_is_killed(place, worker):
 
 @pytest.mark.parametrize("name", ["store", "journal", "mongo", "locks"])
 def test_a_run_does_not_move_into_the_workspaces_own_folders(tmp_path, recipe, name):
-    with pytest.raises(InputError, match=f"cannot be called '{name}'"), Run(tmp_path / name).taken(recipe(), Job()):
+    with pytest.raises(InputError, match=f"cannot be called '{name}'"), Run(tmp_path / name).taken(Job()):
         pytest.fail("it is no place for a run")
     assert not (tmp_path / name).exists()
 

@@ -62,6 +62,32 @@ def test_a_second_run_shares_what_is_the_same_and_says_why_the_rest_is_not(lean,
     assert Run(folder).recipe().fuse.keep == {"default": 0.96}
 
 
+def test_what_is_refused_before_any_work_leaves_a_finished_run_as_it_was(lean, tmp_path):
+    folder = tmp_path / "runs" / "first"
+    da_kd.run(lean(), folder, until="review")
+    before = {name: (folder / name).read_text() for name in ("run.json", "recipe.yaml")}
+    with pytest.raises(DataError):
+        da_kd.run(lean("data.target.path=nowhere"), folder, until="review")
+    assert {name: (folder / name).read_text() for name in before} == before
+
+
+def test_a_run_that_was_refused_before_it_ever_worked_says_why(lean, tmp_path):
+    place = Run(tmp_path / "runs" / "first")
+    for path in ("nowhere", "elsewhere"):
+        with pytest.raises(DataError):
+            da_kd.run(lean(f"data.target.path={path}"), place.folder, until="review")
+        state = place.state()
+        assert (state.state, state.stage) == ("failed", "data") and path in state.message
+        assert place.recipe().data.target.path == path
+
+
+def test_a_run_is_at_its_last_stage_also_where_all_was_there(lean, tmp_path):
+    folder = tmp_path / "runs" / "first"
+    for _ in range(2):
+        da_kd.run(lean(), folder, until="review")
+        assert Run(folder).state().stage == "review"
+
+
 def test_a_plan_tells_what_a_run_would_do(lean, tmp_path):
     folder = tmp_path / "runs" / "first"
     _, before = plan(lean(), folder)

@@ -16,6 +16,7 @@ FINETUNED = {"finetuned", "evaluate:finetuned"}
 BASELINES = {"source_only", "oracle", "evaluate:source_only", "evaluate:oracle"}
 DEV = "data.target_dev={path: labelled}"
 VAL = "data.source_val={path: source}"
+GIVEN = "teachers=[{name: one, kind: coco_file, weights: one.json, options: {images: list.json}}]"
 
 
 def prints(steps):
@@ -208,6 +209,24 @@ def test_epochs_that_target_labels_chose_are_told_of_the_rows_of_that_schedule(r
     assert epochs.startswith(f"Epochs of '{schedule.removesuffix('.schedule')}' were chosen")
     every = ("source_only", "teacher:one", "teacher:own", "student", "finetuned", "oracle")
     assert {row for row in every if epochs in labels_of_row(row, 4, wanted, sets)} == rows
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("teach={epochs: 1, validate_on: target_dev}", GIVEN),
+        (GIVEN, "teachers.one.schedule={epochs: 1, validate_on: target_dev}"),
+        ("evaluate={oracle: false, oracle_schedule: {epochs: 1, validate_on: target_dev}}",),
+        (
+            "evaluate={oracle_schedule: {epochs: 1, validate_on: target_dev}}",
+            "data.target_labelled=null",
+            "finetune=null",
+        ),
+    ],
+)
+def test_a_schedule_that_nothing_is_trained_by_used_no_labels(recipe, tmp_path, changes) -> None:
+    wanted = recipe(DEV, *changes)
+    assert labels_of_trainings(wanted, load_inputs(wanted, Store(tmp_path / "runs"), Job()).sets) == []
 
 
 def test_what_goes_on_from_the_source_alone_tells_of_its_own_epochs(recipe, tmp_path) -> None:

@@ -128,6 +128,10 @@ def test_one_threshold_stands_for_all_and_one_split_for_a_list(small):
             "name: expected letters, digits, '_', '.' and '-', beginning with a letter or a digit; "
             "found the text 'a/b'",
         ),
+        (
+            "name=bench",
+            "name: expected none of store, journal, mongo, locks, bench, folders beside the runs; found 'bench'",
+        ),
         ("teach.batch=0", "teach.batch: expected a number from 1 on, or 'auto'; found the number 0"),
         ("distill.batch=auto2", "distill.batch: expected a whole number, or 'auto'; found the text 'auto2'"),
         ("distill.lr=.inf", "distill.lr: expected a finite number; found the number inf"),

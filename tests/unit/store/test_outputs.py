@@ -96,6 +96,18 @@ def test_an_output_that_fails_is_not_there_and_its_beginning_is_kept(store, erro
     assert sorted(path.name for path in folder.iterdir()) == ["output.json", "shard"]
 
 
+def test_what_a_killed_writer_left_half_written_goes_before_the_work_goes_on(store):
+    def fail(out, job):
+        for name in ("shard", ".labels.parquet.7.tmp", ".hidden"):
+            (out / name).write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.make(OUTPUT, fail, Job())
+    folder = store.make(OUTPUT, nothing, Job())
+    assert sorted(path.name for path in folder.iterdir()) == [".hidden", "output.json", "shard"]
+
+
 def test_time_spent_on_earlier_attempts_counts(store):
     def fail(out, job):
         raise RuntimeError

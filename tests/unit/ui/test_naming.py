@@ -48,6 +48,13 @@ def test_images_alone_and_what_cannot_be_read_are_told(labelled):
     assert "nothing there" in found.told[1]
 
 
+def test_the_splits_of_sets_are_found_where_they_may_be_read(labelled):
+    (labelled.start / "yolo").mkdir()
+    (labelled.start / "yolo" / "data.yaml").write_text("train: a\nvalid: b\nnames: [car]\n")
+    found = naming.splits(labelled, {"source": "yolo", "target": "bare", "test": "", "target_labelled": "/etc"})
+    assert found == {"source": ("train", "valid"), "target": (), "test": ()}
+
+
 @pytest.mark.parametrize("place", ["/etc", "../..", "~", "x\n"])
 def test_nothing_outside_is_looked_into(labelled, place):
     with pytest.raises(InputError, match="outside the folders"):

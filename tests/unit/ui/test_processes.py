@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,9 +18,9 @@ from da_kd.ui import processes
 from da_kd.ui.processes import Launch
 
 
-def stand_in(folder, code, name="launch"):
+def stand_in(folder, code, name="launch", stdout=None):
     """Start a process that is recorded as the app's."""
-    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=stdout)
     while not (ticks := started(child.pid)):
         time.sleep(0.01)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,17 +55,29 @@ def test_a_process_that_works_is_not_started_twice(tmp_path, monkeypatch):
 
 def test_one_that_ignores_the_question_is_killed(tmp_path):
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-    child = stand_in(tmp_path, deaf)
+    child = stand_in(tmp_path, deaf, stdout=subprocess.PIPE)
     launch = processes.launched(tmp_path)
     assert launch is not None and launch.alive
-    time.sleep(0.5)
+    with child.stdout as told:
+        assert told.readline() == b"1\n"  # it is deaf from here on
     processes.end(launch, 0.2)
     assert not launch.alive  # at once: whoever is told that it has ended may start another
-    assert child.wait(timeout=10) < 0
+    assert child.wait(timeout=10) == -signal.SIGKILL
 
 
-def test_whoever_stops_a_run_never_waits_longer_than_five_seconds():
-    assert processes.PATIENCE + 2 * processes._DYING < 5
+def test_whoever_stops_a_run_never_waits_longer_than_five_seconds(run, monkeypatch):
+    asked, clock = [], [0.0]
+    with monkeypatch.context() as patch:  # two processes that nothing ends, and a clock that only waiting moves
+        patch.setattr(time, "monotonic", lambda: sum(clock))
+        patch.setattr(time, "sleep", clock.append)
+        patch.setattr(os, "kill", lambda pid, number: asked.append(number))
+        patch.setattr(os, "killpg", lambda pid, number: asked.append(number))
+        patch.setattr(type(run), "pid", lambda run: 1)
+        patch.setattr(processes, "launched", lambda folder: Launch(2, "", (), 0.0))
+        patch.setattr(Launch, "alive", True)
+        assert processes.stop(run)
+    assert asked == [signal.SIGTERM, signal.SIGKILL] * 2
+    assert processes.PATIENCE < sum(clock) < 5
 
 
 def test_a_number_that_another_process_has_by_now_is_not_taken_for_ours(tmp_path):

@@ -125,6 +125,7 @@ def test_the_facts_are_those_of_the_figures_on_the_disk(run, finished):
     facts = facts_of(run)
     assert facts.figure("student", "AP") == 0.3
     assert facts.metrics["gap_recovered"]["student"] == pytest.approx(0.5)
+    assert facts.absent["teacher:a"] == "not evaluated yet" and "finetune" in facts.absent["finetuned"]
     assert facts.classes == ("cat", "dog")
 
 

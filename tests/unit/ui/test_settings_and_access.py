@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from da_kd.errors import InputError, RecipeError
+from da_kd.recipe import TAKEN
 from da_kd.ui.access import (
     checked_name,
     existing_run,
@@ -57,7 +58,7 @@ def test_a_login_file_that_others_can_read_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "a/b", "/etc", "store", "journal", "x" * 81, None, 3, ["a"], ".app", "a\n", "-x"]
+    "name", ["", ".", "..", "../x", "a/b", "/etc", *TAKEN, "x" * 81, None, 3, ["a"], ".app", "a\n", "-x"]
 )
 def test_what_is_no_name_of_a_run_is_refused(settings, name):
     with pytest.raises(InputError, match="Expected the name"):
