@@ -250,7 +250,7 @@ def add_fuse(builder: Builder, this: Round) -> None:
     def work(out: Path, job: Job) -> None:
         said = {t.name: predict.StoredPredictions(builder.made(f"predict:{t.name}")) for t in this.voices}
         known = {name: _read_sample(builder, name, this.voices) for name in samples}
-        known |= _read_audit(builder, said, decided) if audit else {}
+        known |= _read_audit(builder, said, decided, job) if audit else {}
         fuse.run(this.voices, said, recipe.fuse, recipe.classes, out, job, known)
 
     # Version 6: of a class's few boxes, quantiles keep hardly more than was asked.
@@ -259,11 +259,11 @@ def add_fuse(builder: Builder, this: Round) -> None:
 
 
 def _read_audit(
-    builder: Builder, said: Mapping[str, predict.StoredPredictions], decided: Sequence[Entry]
+    builder: Builder, said: Mapping[str, predict.StoredPredictions], decided: Sequence[Entry], job: Job
 ) -> dict[str, fuse.Sample]:
-    """Return the audited images that are done, if there are any, and what the teachers said of them."""
+    """Return the audited images that measure, if there are any, and what the teachers said of them."""
     target = builder.inputs.get("target").table
-    truth, chances = review.truth_of_audit(target, decided)
+    truth, chances = review.truth_of_audit(target, decided, job)
     if not chances:
         return {}
     rows = {key: row for row, key in enumerate(target.key)}
@@ -332,6 +332,8 @@ def add_simulated(builder: Builder, this: Round, config: Simulate, name: str) ->
         "data.target_labelled": builder.hashes["target_labelled"],
         "seed": seed,
     }
+    if config.order == "queue" and (overlap := builder.recipe.fuse.iou) != review.FUSE_IOU:
+        parts["fuse.iou"] = overlap  # the queue once took the default whatever was fused with
 
     def work(out: Path, job: Job) -> None:
         given = _planned(builder, labels, decided)
@@ -354,5 +356,10 @@ def review_input(
     """Return what *review* works on, once *fuse* (the step ``labels``; '' means the first round's) is made."""
     output = steps[labels or first(steps, "fuse")].output
     table = read_table(store.path(output) / "labels.parquet")
-    root, asked, print_ = inputs.get("target").root, recipe.review, output.fingerprint
-    return review.ReviewInput(root, table, recipe.name, print_, audit=asked.audit, seed=recipe.seed, most=asked.images)
+    return review.ReviewInput(
+        *(inputs.get("target").root, table, recipe.name, output.fingerprint),
+        audit=recipe.review.audit,
+        seed=recipe.seed,
+        most=recipe.review.images,
+        fuse_iou=recipe.fuse.iou,
+    )

@@ -8,9 +8,11 @@ from da_kd.stages.review.audited import audit_digest, reviewer_errors, second_di
 from da_kd.stages.review.completed import completed
 from da_kd.stages.review.journal import read as read_journal
 from da_kd.stages.review.person import open_for_person, take_back
+from da_kd.stages.review.queue import FUSE_IOU
 from da_kd.stages.review.stage import ReviewInput, auto, finish, measure, simulated
 
 __all__ = [
+    "FUSE_IOU",
     "PORT",
     "ReviewInput",
     "audit_digest",

@@ -6,12 +6,14 @@ Pure; knows tables and the journal's entries, and must not know where a journal 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from da_kd.detections import DetectionTable
+from da_kd.events import Job
 from da_kd.hashing import hash_json
 from da_kd.stages.review import overlay
 from da_kd.stages.review.copies import each_once
@@ -22,23 +24,59 @@ from da_kd.stages.review.sample import of_part
 HELD_BACK = "kept for the audit"  # why an audited image is not trained on
 
 
-def truth_of_audit(images: DetectionTable, entries: Sequence[Entry]) -> tuple[DetectionTable, dict[str, float]]:
+def truth_of_audit(
+    images: DetectionTable, entries: Sequence[Entry], job: Job | None = None
+) -> tuple[DetectionTable, dict[str, float]]:
     """Return the complete labels of the audited images that are done, and by content hash their probabilities.
 
-    Where only some of the drawn images are done, they are taken for the first of the sample, drawn with the smaller
-    probabilities of :func:`~da_kd.stages.review.sample.of_part`.
+    Only the first images in the order of drawing count, up to the first that is not done: those are a sample as well,
+    drawn with the smaller probabilities of :func:`~da_kd.stages.review.sample.of_part`. Where the journal does not tell
+    the order, as those of earlier versions, all that are done are taken for the first.
+
+    Args:
+        images: all images that the audit was drawn from; their boxes do not matter.
+        entries: the review journal.
+        job: where it is told that images are left out.
+    """
+    images = each_once(images)
+    done = done_of_audit(images, entries)
+    first = _first(entries, done)
+    if job is not None and len(first) < len(done):
+        job.warn(
+            f"{len(done) - len(first)} of {len(done)} audited images that are done do not measure, since images drawn "
+            "before them were skipped: complete those too, in the audit's view in 'da-kd review'."
+        )
+    truth = _truth(images, entries, first)
+    chances = of_part(np.array([done[sha] for sha in truth.sha], np.float64), int(images.ok.sum()))
+    return truth, dict(zip(truth.sha, chances.tolist(), strict=True))
+
+
+def done_of_audit(images: DetectionTable, entries: Sequence[Entry]) -> dict[str, float]:
+    """Return all audited images that are done, by content hash, and with what probability each was drawn.
 
     Args:
         images: all images that the audit was drawn from; their boxes do not matter.
         entries: the review journal.
     """
-    images = each_once(images)
-    done = {sha: chance for sha, chance in complete(entries, images.sha).items() if chance is not None}
-    rows = [row for row, sha in enumerate(images.sha) if sha in done and not images.reason[row]]
-    shas = [images.sha[row] for row in rows]
-    chances = of_part(np.array([done[sha] for sha in shas], np.float64), int(images.ok.sum()))
-    truth = overlay.apply(_blank(images.take(rows)), [entry for entry in entries if entry.sha in set(shas)])
-    return truth, dict(zip(shas, chances.tolist(), strict=True))
+    return {sha: chance for sha, chance in complete(entries, images.sha).items() if chance is not None}
+
+
+def _first(entries: Sequence[Entry], done: Collection[str]) -> set[str]:
+    """Return those of the audited images that are done which were drawn before any that is not."""
+    words = [e for e in in_force(entries, done) if e.action == "complete" and e.probability is not None]
+    place = {entry.sha: entry.draw for entry in words if entry.draw is not None}
+    if len(place) < len(done):
+        return set(done)
+    # Labels that are made anew may be drawn in another order: what is done in either is not skipped.
+    there = {entry.draw for entry in words}
+    end = next(at for at in count() if at not in there)
+    return {sha for sha, at in place.items() if at < end}
+
+
+def _truth(images: DetectionTable, entries: Sequence[Entry], shas: Container[str]) -> DetectionTable:
+    """Return the complete labels of the images with these content hashes that can be read."""
+    rows = [row for row, sha in enumerate(images.sha) if sha in shas and not images.reason[row]]
+    return overlay.apply(_blank(images.take(rows)), [entry for entry in entries if entry.sha in shas])
 
 
 def seen_twice(images: DetectionTable, entries: Sequence[Entry]) -> tuple[DetectionTable, DetectionTable]:
@@ -48,7 +86,8 @@ def seen_twice(images: DetectionTable, entries: Sequence[Entry]) -> tuple[Detect
         images: all images that the audit was drawn from; their boxes do not matter.
         entries: the review journal.
     """
-    first, _ = truth_of_audit(images, entries)
+    images = each_once(images)
+    first = _truth(images, entries, done_of_audit(images, entries))
     again = {second_look(sha) for sha in first.sha}
     # The data set in which a second look was completed last has all of it.
     place = {entry.sha: entry.dataset for entry in in_force(entries, again) if entry.action == "complete"}
@@ -101,7 +140,7 @@ def _said(truth: DetectionTable) -> dict[str, list[tuple[int, list[float]]]]:
     }
 
 
-def hold_back(labels: DetectionTable, chances: dict[str, float]) -> DetectionTable:
-    """Return the labels with the audited images marked as not to be trained on."""
-    reason = (old or (HELD_BACK if sha in chances else "") for old, sha in zip(labels.reason, labels.sha, strict=True))
+def hold_back(labels: DetectionTable, audited: Container[str]) -> DetectionTable:
+    """Return the labels with the audited images, given by content hash, marked as not to be trained on."""
+    reason = (old or (HELD_BACK if sha in audited else "") for old, sha in zip(labels.reason, labels.sha, strict=True))
     return dataclasses.replace(labels, reason=tuple(reason))

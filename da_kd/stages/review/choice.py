@@ -15,8 +15,9 @@ import numpy as np
 from da_kd.boxes import IntArray
 from da_kd.data.similar import Hashes
 from da_kd.detections import BoolArray, DetectionTable, State
+from da_kd.stages.review.chance import Judged
 from da_kd.stages.review.journal import ELSEWHERE, Entry, complete, in_force
-from da_kd.stages.review.queue import Queue, Weighed, queue_of, worth_alone
+from da_kd.stages.review.queue import Queue, Weighed, learned, queue_of, worth_alone
 
 SEARCH = 2  # times as many images as fit are looked at for near-duplicates
 FURTHEST = 8  # times as many at most, where many of the first ones are
@@ -118,6 +119,22 @@ def choose(labels: Weighed, standing: Standing, most: int | None, hash_of: Calla
     place = np.empty(len(table), np.int64)
     place[queue.order] = np.arange(len(table))
     return Choice(queue, new[np.argsort(place[new], kind="stable")], looks.hashes, looks.compared)
+
+
+def known_by_now(
+    table: DetectionTable, said: DetectionTable, entries: Sequence[Entry], fuse_iou: float
+) -> Judged | None:
+    """Return what the images that are done say of the fused labels; see :func:`da_kd.stages.review.queue.learned`.
+
+    Args:
+        table: the fused labels.
+        said: the same images, with the entries laid over them.
+        entries: what people decided.
+        fuse_iou: the IoU from which fusion made one box of two of a class.
+    """
+    done = complete(entries, table.sha)
+    rows = [row for row, sha in enumerate(table.sha) if sha in done and not table.reason[row]]
+    return learned(table, said, rows, fuse_iou)
 
 
 def most_worth(labels: Weighed, images: IntArray, most: int) -> IntArray:

@@ -40,6 +40,7 @@ class Reviewed:
         probability: with what probability the image came into the audit; None where it is not part of one.
         classes: those that the person was asked for.
         when: when the image was last changed, ISO 8601; "" for not known.
+        draw: its place in the audit, in the order of drawing, 0 first; None where it is not part of one.
     """
 
     sha: str
@@ -49,6 +50,7 @@ class Reviewed:
     probability: float | None = None
     classes: tuple[str, ...] = ()
     when: str = ""
+    draw: int | None = None
 
 
 def compare(images: Sequence[Reviewed], dataset: str, when: str = "", who: str = "") -> list[Entry]:
@@ -71,7 +73,7 @@ def compare(images: Sequence[Reviewed], dataset: str, when: str = "", who: str =
                 found.append(Entry(image.sha, action, name, dataset, old, new, image.when or when, who))
         if image.complete:
             done = Entry(image.sha, "complete", image_id(image.sha), dataset, None, None, image.when or when, who)
-            found.append(replace(done, probability=image.probability, classes=image.classes))
+            found.append(replace(done, probability=image.probability, classes=image.classes, draw=image.draw))
     return found
 
 

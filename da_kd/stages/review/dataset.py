@@ -147,18 +147,18 @@ def read_back(dataset: Any) -> list[Reviewed]:
     are passed over. What was hidden from the person (a blind audit) is not among the boxes an image came with.
     """
     # Columns, not documents: FiftyOne takes ten times as long to build a sample.
-    names = ("sha", "metadata.width", "metadata.height", "tags", "probability", "last_modified_at", layout.AGAIN)
+    names = ("sha", "metadata.width", "metadata.height", "tags", "probability", "draw", "last_modified_at")
     boxes = zip(_columns(dataset, LABELS), _columns(dataset, SNAPSHOT, "of", "xyxy", "shown"), strict=True)
     images, classes = [], tuple(dataset.default_classes)
-    for image, (now, then) in zip(zip(*dataset.values(list(names)), strict=True), boxes, strict=True):
-        sha, width, height, tags, probability, changed, again = image
+    for image, (now, then) in zip(zip(*dataset.values([*names, layout.AGAIN]), strict=True), boxes, strict=True):
+        sha, width, height, tags, probability, draw, changed, again = image
         given = {item["of"]: item for item in then if item["shown"] is not False}
         size = np.array([width, height, width, height], dtype=np.float64)
         before = tuple(_snapshot_label(item) for item in given.values())
         after = tuple(label for item in now if (label := _label(item, given.get(item["id"]), size)))
         when = changed.replace(tzinfo=changed.tzinfo or UTC).isoformat(timespec="seconds") if changed else ""
-        name = second_look(sha) if again else sha
-        images.append(Reviewed(name, before, after, layout.DONE in tags, probability, classes, when))
+        name, place = (second_look(sha), None) if again else (sha, draw)
+        images.append(Reviewed(name, before, after, layout.DONE in tags, probability, classes, when, place))
     return images
 
 

@@ -55,7 +55,7 @@ def write_labels(given: ReviewInput, workspace: Path, place: Path, job: Job, mos
     if most is not None:
         done = journal.complete(entries, table.sha)
         open_ = table.take([row for row, sha in enumerate(table.sha) if sha not in done])
-        table = open_.take(most_doubtful(open_, most))
+        table = open_.take(most_doubtful(open_, most, given.fuse_iou))
     shown = table.pick_boxes(np.isin(table.state, SHOWN))
     if place.suffix == ".json":
         write_coco(shown, place)
@@ -68,8 +68,9 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
     """Write what was decided in another program into the journal; return how many entries are new.
 
     Boxes find the labels they came from by place: of the same class first, with an overlap of at least 0.5. A box that
-    moved by no more than a pixel did not move. Taking the same file again adds nothing, and another version of it what
-    is different; what other files said of other classes stands. Of copies of an image the first counts.
+    moved by no more than a pixel did not move. The labels are those that go out now, with what was decided in the App.
+    Taking the same file again adds nothing, and another version of it what is different; what other files said of other
+    classes stands. Of copies of an image the first counts.
 
     Raises:
         DataError: no such file, a mistake in it, or not one of its images is an image of this run.
@@ -98,13 +99,15 @@ def take_coco(given: ReviewInput, path: Path, workspace: Path, job: Job) -> int:
     truth = source.truth(records)
     for text in truth.warnings:
         job.warn(text)
-    images = [
-        _reviewed(given.table, rows[key], boxes.pick(np.isin(states, SHOWN)), asked)
-        for key, (boxes, states) in truth.found().items()
-    ]
     name, when = f"{given.run}{journal.ELSEWHERE}", datetime.now(UTC).isoformat(timespec="seconds")
-    written = journal.in_force(journal.read(workspace, job), {image.sha for image in images})
+    found = truth.found()
+    written = journal.in_force(journal.read(workspace, job), {given.table.sha[rows[key]] for key in found})
     mine = [entry for entry in written if entry.dataset == name]
+    # Without what files said before, so that the same file says the same again.
+    table = overlay.apply(given.table, [entry for entry in written if entry.dataset != name])
+    images = [
+        _reviewed(table, rows[key], boxes.pick(np.isin(states, SHOWN)), asked) for key, (boxes, states) in found.items()
+    ]
     entries = _asked_before(compare(images, name, when, user()), mine)
     said = {entry.label for entry in entries}
     for old in mine:

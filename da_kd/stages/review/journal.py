@@ -54,6 +54,8 @@ class Entry:
             it is not part of one.
         classes: of ``complete`` only: the classes that the person was asked for; () in journals of earlier versions,
             and then all.
+        draw: of ``complete`` only: the image's place in the audit, in the order of drawing, 0 first; None where it is
+            not part of one, and in journals of earlier versions.
     """
 
     sha: str
@@ -66,6 +68,7 @@ class Entry:
     who: str = ""
     probability: float | None = None
     classes: tuple[str, ...] = ()
+    draw: int | None = None
 
     @property
     def label(self) -> tuple[str, str]:
@@ -74,7 +77,7 @@ class Entry:
 
     @property
     def says(self) -> tuple[Any, ...]:
-        """What the entry decides, without who, when and how sure a teacher was."""
+        """What the entry decides, without who, when, how sure a teacher was, and in which order images were drawn."""
         drawn = () if self.probability is None else (self.probability,)
         asked = (self.classes,) if self.classes else ()
         return self.action, self.after.name if self.after else "", self.after.xyxy if self.after else (), *drawn, *asked
@@ -85,6 +88,7 @@ class Entry:
         after = self.after and {"class": self.after.name, "xyxy": self.after.xyxy}
         head = {"sha": self.sha, "action": self.action, "label_id": self.label_id, "dataset": self.dataset}
         drawn = {} if self.probability is None else {"probability": self.probability}
+        drawn |= {} if self.draw is None else {"draw": self.draw}
         asked = {"classes": list(self.classes)} if self.classes else {}
         return {**head, "before": before, "after": after, "when": self.when, "who": self.who, **drawn, **asked}
 
@@ -110,6 +114,7 @@ def _entry(line: str) -> Entry:
         *(str(raw.get("when", "")), str(raw.get("who", ""))),
         None if raw.get("probability") is None else float(raw["probability"]),
         tuple(str(name) for name in raw.get("classes", ())),
+        None if raw.get("draw") is None else int(raw["draw"]),
     )
 
 
@@ -156,8 +161,8 @@ def read(workspace: Path, job: Job | None = None) -> list[Entry]:
 def append(workspace: Path, entries: Iterable[Entry]) -> int:
     """Add the entries that say something new of their label, and return how many.
 
-    An entry equal to the latest of its label (data set, label, action and what came of it) is passed over. When the
-    function returns, the entries are on the disk.
+    An entry equal to the latest of its label (data set, label, action, what came of it and its place in the audit) is
+    passed over. When the function returns, the entries are on the disk.
 
     Raises:
         DataError: the journal cannot be written.
@@ -167,11 +172,11 @@ def append(workspace: Path, entries: Iterable[Entry]) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            latest = {entry.label: entry.says for entry in read(workspace)}
+            latest = {entry.label: (entry.says, entry.draw) for entry in read(workspace)}
             new = []
             for entry in entries:
-                if latest.get(entry.label) != entry.says:
-                    latest[entry.label] = entry.says
+                if latest.get(entry.label) != (entry.says, entry.draw):
+                    latest[entry.label] = entry.says, entry.draw
                     new.append(json.dumps(entry.as_json(), ensure_ascii=False) + "\n")
             if new:
                 file.write((_mend(file) + "".join(new)).encode())
@@ -203,12 +208,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def in_force(entries: Iterable[Entry], shas: Iterable[str]) -> list[Entry]:
-    """Return the entries that count for the images of these hashes: the latest of each label, in order."""
+    """Return the entries that count for the images of these hashes: the latest of each label, in order.
+
+    One that decides the same as the last of its label keeps that one's place.
+    """
     wanted = set(shas) - {""}
     latest: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         if entry.sha in wanted:
-            latest.pop(entry.label, None)
+            if entry.label in latest and latest[entry.label].says != entry.says:
+                del latest[entry.label]
             latest[entry.label] = entry
     return [entry for entry in latest.values() if entry.action != "withdrawn"]
 

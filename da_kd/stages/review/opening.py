@@ -23,13 +23,13 @@ from da_kd.stages.review import dataset as datasets
 from da_kd.stages.review import extent as extents
 from da_kd.stages.review import growing, journal, overlay
 from da_kd.stages.review.chance import Judged
-from da_kd.stages.review.choice import Choice, Standing, choose
+from da_kd.stages.review.choice import Choice, Standing, choose, known_by_now
 from da_kd.stages.review.compare import compare
 from da_kd.stages.review.copies import each_once
 from da_kd.stages.review.decisions import take_older
 from da_kd.stages.review.extent import Extent
 from da_kd.stages.review.guide import Guide
-from da_kd.stages.review.queue import learned, queue_of, weigh
+from da_kd.stages.review.queue import queue_of, weigh
 from da_kd.stages.review.room import importing
 from da_kd.stages.review.sample import Drawn, draw
 from da_kd.stages.review.stage import ReviewInput
@@ -69,7 +69,7 @@ def open_dataset(fo: Any, given: ReviewInput, workspace: Path, job: Job) -> Any:
         found = datasets.find(fo, given.run, print_)
         said = _said(given, found, workspace, job)
         hashes, hashed, there = _looks(fo, found, given)
-        labels, hash_of = weigh(said.table, known=said.known), _hasher(given, hashes, hashed, job)
+        labels, hash_of = weigh(said.table, given.fuse_iou, said.known), _hasher(given, hashes, hashed, job)
         choice = choose(labels, said.standing(there), given.most, hash_of)
         _tell_missing(given, np.concatenate([np.flatnonzero(there), choice.new]), job)
         if found is None:
@@ -90,7 +90,8 @@ def _said(given: ReviewInput, dataset: Any | None, workspace: Path, job: Job) ->
     entries = [*journal.read(workspace, job), *here]
     table = overlay.apply(given.table, entries, job)
     audit = drawn(given.table, given.audit, given.seed)
-    return _Said(entries, {entry.sha for entry in here}, table, _known(given, table, entries), audit)
+    known = known_by_now(given.table, table, entries, given.fuse_iou)
+    return _Said(entries, {entry.sha for entry in here}, table, known, audit)
 
 
 def _begin(fo: Any, given: ReviewInput, said: _Said, choice: Choice, job: Job) -> Any:
@@ -179,14 +180,9 @@ def reorder(fo: Any, dataset: Any, given: ReviewInput, workspace: Path) -> None:
     said = _said(given, dataset, workspace, Job())
     if said.known is not None:
         hashes, hashed, there = growing.hashes_of(fo, dataset, given.table.key)
-        queue = queue_of(weigh(said.table, known=said.known), hashes, hashed, said.standing(there).before)
+        labels = weigh(said.table, given.fuse_iou, said.known)
+        queue = queue_of(labels, hashes, hashed, said.standing(there).before)
         growing.reorder(fo, dataset, given.table.key, queue, said.here)
-
-
-def _known(given: ReviewInput, table: DetectionTable, entries: list[journal.Entry]) -> Judged | None:
-    """Return what the images that are done say of the fused labels."""
-    done = journal.complete(entries, table.sha)
-    return learned(given.table, table, [at for at, sha in enumerate(table.sha) if sha in done and not table.reason[at]])
 
 
 def drawn(table: DetectionTable, audit: Audit, seed: int) -> Drawn:

@@ -25,12 +25,12 @@ from da_kd.events import Job
 from da_kd.recipe import Audit, Review, Simulate
 from da_kd.stages.review import journal, overlay
 from da_kd.stages.review.audit import compare_with_truth, figures
-from da_kd.stages.review.audited import hold_back, reviewer_errors, truth_of_audit
+from da_kd.stages.review.audited import done_of_audit, hold_back, reviewer_errors, truth_of_audit
 from da_kd.stages.review.choice import most_worth
 from da_kd.stages.review.copies import each_once
 from da_kd.stages.review.extent import Extent
 from da_kd.stages.review.label_f1 import label_f1
-from da_kd.stages.review.queue import build_queue, learned, weigh
+from da_kd.stages.review.queue import FUSE_IOU, build_queue, learned, weigh
 from da_kd.stages.review.reviewer import in_words
 from da_kd.stages.review.rules import apply_rule
 from da_kd.stages.review.simulate import Order, random_order, simulate
@@ -54,6 +54,7 @@ class ReviewInput:
         seed: of the audit's draw.
         most: how many images may wait for a person in FiftyOne at once; None for all.
         decided: what people decided, where that is fixed already; None: what the journal says when it is read.
+        fuse_iou: the IoU from which fusion made one box of two of a class, in [0, 1].
     """
 
     root: Path
@@ -65,6 +66,7 @@ class ReviewInput:
     seed: int = 0
     most: int | None = None
     decided: Sequence[journal.Entry] | None = None
+    fuse_iou: float = FUSE_IOU
 
 
 def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:
@@ -86,7 +88,7 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
 
     entries = _decided(given, workspace, job)
     table = apply_rule(overlay.apply(given.table, entries, job), config.accept)
-    images = most_doubtful(table, given.most)
+    images = most_doubtful(table, given.most, given.fuse_iou)
     with open_room(workspace, job) as fo, importing(workspace, job):
         content = f"auto:{datasets.content_hash(table)}"
         shown = datasets.import_table(
@@ -100,10 +102,12 @@ def auto(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Jo
     _write(table, entries, out, name, job)
 
 
-def most_doubtful(table: DetectionTable, most: int | None) -> IntArray:
+def most_doubtful(table: DetectionTable, most: int | None, fuse_iou: float) -> IntArray:
     """Return the positions of the images that are most worth a look by their labels, in their own order; None: all."""
     images = np.flatnonzero(table.ok)
-    return images if most is None or len(images) <= most else np.sort(most_worth(weigh(table), images, most))
+    if most is None or len(images) <= most:
+        return images
+    return np.sort(most_worth(weigh(table, fuse_iou), images, most))
 
 
 def finish(config: Review, given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:
@@ -124,7 +128,7 @@ def finish(config: Review, given: ReviewInput, workspace: Path, out: Path, job: 
     table = overlay.apply(given.table, entries, job)
     decided = journal.in_force(entries, table.sha) if config.mode == "human" else []
     if config.mode == "human" and config.audit.images and not config.audit.release:
-        table = hold_back(table, truth_of_audit(given.table, entries)[1])
+        table = hold_back(table, done_of_audit(given.table, entries))
     _write(table, entries, out, decided[-1].dataset.partition("@")[0] if decided else "", job)
 
 
@@ -142,7 +146,7 @@ def measure(given: ReviewInput, workspace: Path, out: Path, job: Job) -> None:
         DataError: the journal cannot be read.
     """
     entries = _decided(given, workspace, job)
-    truth, chances = truth_of_audit(given.table, entries)
+    truth, chances = truth_of_audit(given.table, entries, job)
     said = figures(compare_with_truth(given.table, truth, chances), given.audit.beta, given.seed)
     reviewer = reviewer_errors(given.table, entries, blind=given.audit.blind)
     (out / AUDIT).write_text(json.dumps({**said, "reviewer": reviewer}, indent=1) + "\n")
@@ -171,7 +175,7 @@ def simulated(
     entries = _decided(given, workspace, job)
     table = overlay.apply(given.table, entries, job)
     shown = each_once(table)
-    order = _queue_order(given.root, shown, job) if config.order == "queue" else random_order(shown, seed)
+    order = _queue_order(given, shown, job) if config.order == "queue" else random_order(shown, seed)
     done = simulate(shown, truth, order, config, seed)
     reviewed = overlay.apply(table, done.entries, job)
     _write(reviewed, [*entries, *done.entries], out, "", job, label_f1(reviewed, truth))
@@ -186,14 +190,14 @@ def _decided(given: ReviewInput, workspace: Path, job: Job) -> list[journal.Entr
     return written if given.decided is None else list(given.decided)
 
 
-def _queue_order(root: Path, table: DetectionTable, job: Job) -> Order:
+def _queue_order(given: ReviewInput, table: DetectionTable, job: Job) -> Order:
     """Return what makes the order of the queue of what was decided so far."""
-    hashes = image_hashes(ImageSet(root, table), job)
+    hashes, iou = image_hashes(ImageSet(given.root, table), job), given.fuse_iou
 
     def order(done: Sequence[int], entries: Sequence[journal.Entry]) -> IntArray:
         job.check()
         said = overlay.apply(table, entries)
-        return build_queue(table, hashes, known=learned(table, said, done)).order
+        return build_queue(table, hashes, iou, learned(table, said, done, iou)).order
 
     return order
 

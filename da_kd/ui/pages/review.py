@@ -174,17 +174,16 @@ def _place(now: Session) -> str:
 
 def _queue(run: Run) -> str:
     table, found = reviewing.queue(run)
-    target, classes = inputs_of(run).get("target"), recipe_of(run).classes
+    root, classes = inputs_of(run).get("target").root, recipe_of(run).classes
     doubtful = [int(index) for index in found.order if found.why[int(index)]]
-    title = markup.section(
-        "Most worth a look", "Where a correction changes most: the order in which FiftyOne shows images."
-    )
+    order = "Where a correction changes most, by what was taken back. FiftyOne also puts images that look alike last."
+    title = markup.section("Most worth a look", order)
     if not doubtful:
         return title + markup.fine("Nothing is doubtful: every image is decided or sure.")
     made = []
     for index in doubtful[:_FIRST]:
         unsure = table.at(index, (drawing.State.UNCERTAIN,))
-        source, alt, caption = drawing.labelled(target.path(index), table.at(index), unsure, classes)
+        source, alt, caption = drawing.labelled(root / table.key[index], table.at(index), unsure, classes)
         made.append((source, alt, f"{caption}; {found.why[index]}"))
     tiles = markup.tiles([("In the queue", words.count(len(doubtful)), f"of {words.count(len(table))} images")])
     part = part_in_review(run)

@@ -14,10 +14,12 @@ from da_kd.detections import DetectionTable
 from da_kd.errors import InputError
 from da_kd.pipeline import Run, first
 from da_kd.stages.review import journal, overlay, standing
+from da_kd.stages.review.choice import known_by_now
+from da_kd.stages.review.copies import each_once
 from da_kd.stages.review.queue import Queue, build_queue
 from da_kd.ui import processes
 from da_kd.ui.queries.runs import outputs
-from da_kd.ui.queries.sets import memory, table_at
+from da_kd.ui.queries.sets import memory, recipe_of, table_at
 
 _ADDRESS = re.compile(r" at (http://[^\s()]+)")
 _TUNNEL = re.compile(r"(ssh -N -L \S+ \S+?),? then")
@@ -92,18 +94,21 @@ def audit(run: Run) -> Mapping[str, Any]:
 def queue(run: Run) -> tuple[DetectionTable, Queue]:
     """Return the labels with what people decided so far, and the order in which a person best looks at the rest.
 
+    Of copies of an image the first stands there. No image is read, so none is like another.
+
     Raises:
         InputError: there are none yet.
         DataError: the review journal cannot be read.
     """
-    place = _place(run)
-    found: tuple[DetectionTable, Queue] = memory.get(("queue", place, version(run)), lambda: _queue(run))
+    key = ("queue", _place(run), version(run))
+    found: tuple[DetectionTable, Queue] = memory.get(key, lambda: _queue(run))
     return found
 
 
 def _queue(run: Run) -> tuple[DetectionTable, Queue]:
-    table = overlay.apply(_fused(run), _journal(run))
-    return table, build_queue(table)
+    fused, entries, iou = each_once(_fused(run)), _journal(run), recipe_of(run).fuse.iou
+    table = overlay.apply(fused, entries)
+    return table, build_queue(table, fuse_iou=iou, known=known_by_now(fused, table, entries, iou))
 
 
 def _place(run: Run) -> Path | None:

@@ -22,6 +22,7 @@ from da_kd.stages import review
 from da_kd.stages.review import dataset as datasets
 from da_kd.stages.review import edits, journal, layout, mongod, opening, room
 from da_kd.stages.review.compare import compare
+from da_kd.stages.review.queue import build_queue
 from da_kd.stages.review.room import open_room
 
 
@@ -140,6 +141,60 @@ def test_what_the_keys_do_and_a_done_audit_image_measures(given, workspace):
     assert review.take_back(given, workspace, Job()) == 0
 
 
+def test_an_audit_with_a_skipped_image_measures_what_was_drawn_before_it(given, workspace, told):
+    given = dataclasses.replace(given, audit=Audit(images=3))
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        samples, shas = dataset.load_saved_view("audit (blind)").values(["id", "sha"])
+        edits.mark(dataset, [samples[0], samples[2]], complete=True)
+        shown = edits.audited(fo, dataset)[2]
+    assert review.take_back(given, workspace, Job()) == 2
+    entries = journal.read(workspace)
+    assert {entry.sha: entry.draw for entry in entries} == {shas[0]: 0, shas[2]: 2}
+    truth, chances = review.truth_of_audit(given.table, entries, told)
+    assert truth.sha == (shas[0],)
+    assert chances == shown
+    assert "1 of 2 audited images that are done do not measure" in told.text
+    path = journal.path_of(workspace)
+    path.write_text("".join(f"{json.dumps(without_draw(line))}\n" for line in path.read_text().splitlines()))
+    before = journal.digest(journal.read(workspace), given.table.sha)
+    assert len(review.truth_of_audit(given.table, journal.read(workspace))[1]) == 2  # as an earlier version left it
+    assert review.take_back(given, workspace, Job()) == 2
+    assert review.take_back(given, workspace, Job()) == 0
+    assert review.truth_of_audit(given.table, journal.read(workspace))[1] == shown
+    assert journal.digest(journal.read(workspace), given.table.sha) == before
+
+
+def without_draw(line: str) -> dict:
+    """Return an entry as an earlier version wrote it."""
+    return {key: value for key, value in json.loads(line).items() if key != "draw"}
+
+
+@pytest.mark.parametrize(("overlap", "differ"), [(0.55, 2), (0.3, 0)])
+def test_the_app_tells_a_dispute_by_the_overlap_that_labels_were_fused_with(given, workspace, overlap, differ):
+    xyxy = given.table.xyxy.copy()
+    xyxy[:2] = [10, 10, 50, 50], [25, 10, 65, 50]
+    saw, label = np.full((8, 2), 0.9, np.float32), given.table.label.copy()
+    saw[0, 1] = saw[1, 0] = np.nan
+    label[[0, 1, 5]] = 0  # one more of their kind stands alone in another image
+    columns = {"score": np.full(8, 0.9, np.float32), "agreement": np.full(8, 0.5, np.float32)}
+    table = dataclasses.replace(given.table, xyxy=xyxy, teacher_score=saw, label=label, **columns)
+    given = dataclasses.replace(given, table=table, fuse_iou=overlap)
+    review.open_for_person(given, workspace, Job())
+    with open_room(workspace, Job()) as fo:
+        dataset = fo.load_dataset("cells")
+        why = [word for image in dataset.values("labels.detections.why") for word in image or ()]
+        assert why.count("teachers differ in place") == differ
+        view = dataset.match(fo.ViewField("key") == "2.png")
+        edits.mark(dataset, view.values("id"), complete=True)
+        opening.reorder(fo, dataset, given, workspace)
+        said = opening._said(given, dataset, workspace, Job())
+        expected = build_queue(said.table, fuse_iou=overlap, known=said.known).worth
+        told = dict(zip(*dataset.values(["key", "worth"]), strict=True))
+        assert told["0.png"] == pytest.approx(float(expected[0]))
+
+
 def test_an_audit_that_grows_leaves_what_was_done_and_hides_what_was_not(given, workspace, told):
     review.open_for_person(given, workspace, Job())
     with open_room(workspace, Job()) as fo:
@@ -189,6 +244,9 @@ def test_images_shown_again_stand_at_the_end_of_the_audit_and_come_back_as_no_la
     review.open_for_person(given, workspace, Job())  # the same is not asked for once more
     assert review.take_back(given, workspace, Job()) == 2 * 2 + 2 + 1
     assert review.take_back(given, workspace, Job()) == 0
+    done = [entry for entry in journal.read(workspace) if entry.action == "complete"]
+    assert sorted((entry.sha.startswith("again:"), entry.draw) for entry in done[:2]) == [(False, 0), (False, 1)]
+    assert [entry.draw for entry in done[2:]] == [None, None]
     review.measure(given, workspace, tmp_path, told)
     assert json.loads((tmp_path / "audit.json").read_text())["reviewer"] == told_there
     assert "The reviewer errs in" in told.text

@@ -13,6 +13,7 @@ from da_kd.errors import DataError
 from da_kd.events import Job
 from da_kd.stages.review import ReviewInput, journal, overlay
 from da_kd.stages.review.elsewhere import take_coco, write_labels
+from da_kd.stages.review.journal import Box, Entry
 
 CLASSES = ("RBC", "WBC")
 NEXT = "WBC"
@@ -174,3 +175,70 @@ def test_copies_of_an_image_are_reviewed_once_and_what_is_decided_holds_for_all(
         table = overlay.apply(twice, journal.read(tmp_path))
         assert np.bincount(table.image_index).tolist() == [4, 3, 2, 4]
         assert table.protected.all()
+
+
+FREE = (20.0, 60.0, 50.0, 95.0)
+
+
+def decided_in_the_app(given: ReviewInput, folder: Path, action: str, after: Box) -> None:
+    """A box was added in FiftyOne, or the first one of the first image got another class or place."""
+    before = None if action == "added" else Box("RBC", tuple(given.table.xyxy[0].tolist()), 0.5)
+    journal.append(folder, [Entry(given.table.sha[0], action, "1", "cells@1", before, after)])
+
+
+def standing(given: ReviewInput, folder: Path) -> list[tuple[str, tuple[float, ...]]]:
+    """Return the boxes of the first image that stand, by what the journal says."""
+    table = overlay.apply(given.table, journal.read(folder))
+    kept = table.at(0)
+    return sorted(
+        (CLASSES[label], tuple(xyxy)) for label, xyxy in zip(kept.label.tolist(), kept.xyxy.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "after", "becomes"),
+    [
+        ("added", Box("RBC", FREE), None),
+        ("added", Box("WBC", FREE), "RBC"),
+        ("moved", Box("RBC", FREE), None),
+        ("moved", Box("RBC", FREE), "WBC"),
+        ("relabelled", Box("WBC", (10 + 1 / 3, 10.1, 40 + 1 / 3, 40.7)), None),
+    ],
+)
+def test_a_box_that_was_decided_in_the_app_is_deleted_or_renamed_elsewhere(given, tmp_path, action, after, becomes):
+    decided_in_the_app(given, tmp_path, action, after)
+    before, path = standing(given, tmp_path), tmp_path / "out.json"
+    mine = next(box for box in before if box[0] == after.name and np.allclose(box[1], after.xyxy))
+    write_labels(given, tmp_path, path, Job())
+    content = json.loads(path.read_text())
+    x1, y1, x2, y2 = after.xyxy
+    (box,) = [
+        one
+        for one in content["annotations"]
+        if one["image_id"] == 1
+        and one["category_id"] == 1 + CLASSES.index(after.name)
+        and np.allclose(one["bbox"], (x1, y1, x2 - x1, y2 - y1), atol=1e-3)
+    ]
+    if becomes is None:
+        content["annotations"].remove(box)
+    else:
+        box["category_id"] = 1 + CLASSES.index(becomes)
+    path.write_text(json.dumps(content))
+    take_coco(given, path, tmp_path, Job())
+    wanted = [one for one in before if one != mine] + ([(becomes, mine[1])] if becomes else [])
+    uncertain = ("RBC", tuple(given.table.xyxy[1].tolist()))  # the file says that it is right
+    assert standing(given, tmp_path) == sorted([*wanted, uncertain])
+    assert take_coco(given, path, tmp_path, Job()) == 0
+    decided_in_the_app(given, tmp_path, action, after)  # nothing new
+    assert take_coco(given, path, tmp_path, Job()) == 0
+
+
+def test_what_stands_untouched_elsewhere_stays_as_it_was_decided_in_the_app(given, tmp_path):
+    decided_in_the_app(given, tmp_path, "moved", Box("RBC", FREE))
+    path = tmp_path / "out.json"
+    write_labels(given, tmp_path, path, Job())
+    assert take_coco(given, path, tmp_path, Job()) == 8 + 3
+    entries = journal.read(tmp_path)[1:]
+    assert {entry.action for entry in entries} == {"accepted", "complete"}
+    assert ("RBC", FREE) in standing(given, tmp_path)
+    assert len(standing(given, tmp_path)) == 3

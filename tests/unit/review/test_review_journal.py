@@ -383,3 +383,16 @@ def test_two_classes_in_one_place_are_a_conflict_only_where_a_person_said_one():
     box = Box("RBC", SPOT, 0.5)
     (found,) = overlay.conflicts(overlay.apply(both, [entry(before=box, after=box)]))
     assert (found["image"], found["person"]["class"], found["teachers"]["class"]) == ("0.png", "RBC", "WBC")
+
+
+def test_the_place_in_the_audit_is_kept_and_alone_changes_no_decision(tmp_path):
+    journal.append(tmp_path, [entry(), done(0.25), entry(label="l2")])
+    before = journal.digest(journal.read(tmp_path), ["abc"])
+    placed = dataclasses.replace(done(0.25), draw=3)
+    assert journal.append(tmp_path, [placed]) == 1  # an earlier version did not write it
+    assert journal.append(tmp_path, [placed]) == 0
+    found = journal.in_force(journal.read(tmp_path), ["abc"])
+    assert [one.draw for one in found] == [None, 3, None]
+    assert journal.digest(journal.read(tmp_path), ["abc"]) == before
+    image = Reviewed("abc", (), (), complete=True, probability=0.25, draw=3)
+    assert compare([image], "cells@1")[-1].draw == 3
