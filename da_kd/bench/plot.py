@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from da_kd.bench.figures import Tree
@@ -20,6 +21,7 @@ _LINES = ("#e06f10", "#3d7fc4", "#27a87e", "#c0478c", "#6b7480", "#e3a72f")
 _FORMATS = ("png", "svg")
 _WIDTH, _ROW, _HEIGHT, _PANEL = 8.0, 0.34, 4.6, 2.8  # inches
 _DOTS = 130  # per inch
+_APART = 0.045  # of the axis, at least, from one name beside it to the next
 _WIDE = 8  # times the smallest x that the largest must be for a logarithmic axis
 
 
@@ -100,10 +102,9 @@ def _bar(axes: Any, one: Tree, place: float, colour: str) -> None:
 
 def _curves(axes: Any, tree: Tree) -> None:
     """Draw the lines over x; rows without an x are level."""
-    for row in tree["rows"]:
-        if row["line"] is None and row["interval"]["value"] is not None:
-            axes.axhline(row["interval"]["value"], color=_SOFT, linestyle="--", linewidth=1)
-            axes.text(1.01, row["interval"]["value"], row["name"], va="center", transform=axes.get_yaxis_transform())
+    level = [row for row in tree["rows"] if row["line"] is None and row["interval"]["value"] is not None]
+    for row in level:
+        axes.axhline(row["interval"]["value"], color=_SOFT, linestyle="--", linewidth=1)
     for number, line in enumerate(dict.fromkeys(row["line"] for row in tree["rows"] if row["line"])):
         colour = _LINES[number % len(_LINES)]
         mine = [row for row in tree["rows"] if row["line"] == line and row["interval"]["value"] is not None]
@@ -124,3 +125,40 @@ def _curves(axes: Any, tree: Tree) -> None:
     axes.set_ylabel("AP: mean, seeds (ticks), 95 % interval over images")
     axes.legend(frameon=False, loc="best")
     axes.grid(color=_SOFT, alpha=0.25)
+    _name(axes, [(row["interval"]["value"], row["name"]) for row in level])
+
+
+def _name(axes: Any, level: Sequence[tuple[float, str]]) -> None:
+    """Write the names of level lines beside the axis, led to their lines where they would stand on each other."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)  # the names follow the axis as it is by now
+    level = sorted(level)
+    for (value, name), place in zip(level, apart([value for value, _ in level], _APART * (high - low)), strict=True):
+        axes.annotate(
+            name,
+            xy=(1, value),
+            xytext=(1.02, place),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": _SOFT,
+                "linewidth": 0.8,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def apart(values: Sequence[float], gap: float) -> list[float]:
+    """Return rising values moved as little as may be, so that each is at least ``gap`` above the one before it."""
+    groups: list[list[float]] = []  # of values less their rank's gaps; a group shares one place
+    for rank, value in enumerate(values):
+        groups.append([value - rank * gap])
+        while len(groups) > 1 and fmean(groups[-2]) > fmean(groups[-1]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    places = [fmean(group) for group in groups for _ in group]
+    return [place + rank * gap for rank, place in enumerate(places)]

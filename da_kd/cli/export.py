@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from da_kd.cli.options import RunName
+from da_kd.cli.options import Device, RunName
 from da_kd.cli.words import run_folder
 
 
@@ -22,10 +22,11 @@ def export(
         typer.Option("--model", help="finetuned, student, oracle or source_only. Default: the best student."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The folder to write into. Default: RUN/export.")] = None,
+    device: Device = "auto",
 ) -> None:
     """Write a model of a run in other formats, with a model card.
 
-    A file is kept only if it finds what the checkpoint finds in the same images.
+    A file that does not find what the checkpoint finds in the same images is not kept.
     """
     from da_kd import pipeline
     from da_kd.cli.progress import shown
@@ -35,7 +36,5 @@ def export(
 
     place = pipeline.Run(run_folder(run))
     with stoppable() as stopping, shown() as sink:
-        written = pipeline.export_run(place, formats or ["onnx"], model, out, Job(sink, stopping))
-    for name, agreement in written.files.items():
-        say(f"  {name}: {agreement}")
+        written = pipeline.export_run(place, formats or ["onnx"], model, out, Job(sink, stopping), device)
     say(f"Model card: {written.folder / 'MODEL.md'}")

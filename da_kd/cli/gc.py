@@ -16,7 +16,7 @@ import typer
 
 from da_kd.cli.options import Workspace
 from da_kd.cli.words import WORKSPACE, age, count, size
-from da_kd.errors import Busy, DaKdError
+from da_kd.errors import Busy, DaKdError, InputError
 
 if TYPE_CHECKING:
     from da_kd.pipeline import Run
@@ -47,12 +47,17 @@ def gc(
     from da_kd.cli.terminal import new_table, say, show
     from da_kd.store import Store
 
+    if not workspace.is_dir():
+        raise InputError(f"Expected a workspace at {workspace}; there is none; name the folder that holds runs.")
     store = Store(workspace.resolve())
     there = [folder for folder in store.everything() if folder.parent.name not in _CACHES]
     needed = _needed(workspace, strict=delete)  # asked after the list was made: what began since is not in the list
     unused = [_measured(folder) for folder in there if not needed.covers(folder)]
     for note in needed.notes:
         say(note)
+    if not there:
+        say(f"Nothing to remove: there is no output in {store.root}.")
+        return
     if not unused:
         say(f"Nothing to remove: a run refers to each of the {count(len(there), 'output')} in {store.root}.")
         return

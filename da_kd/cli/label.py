@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,14 @@ def label(
     out: Out = None,
     floor: Floor = 0.25,
     imgsz: ImageSize = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="KEY=VALUE",
+            help="A setting of the adapter, e.g. names=coco or 'names=[cat, dog]'; may be repeated.",
+        ),
+    ] = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -48,7 +57,8 @@ def label(
     Classes are the teacher's own. Images that cannot be read are counted and listed.
     """
     kind, _, path = teacher.partition(":") if ":" in teacher else ("ultralytics", "", teacher)
-    _run(kind, Path(path), images, format, out, floor, imgsz, device, force, None)
+    options = _options(imgsz, option or ())
+    _run(kind, Path(path), options, images, format, out, floor, device, force, None)
 
 
 def apply(
@@ -74,17 +84,38 @@ def apply(
 
     Writes what it finds. Images that cannot be read are counted and listed.
     """
-    _run("ultralytics", _weights(model), images, format, out, floor, imgsz, device, force, save_images)
+    options = _options(imgsz)
+    _run("ultralytics", _weights(model), options, images, format, out, floor, device, force, save_images)
+
+
+def _options(imgsz: int | None, given: Sequence[str] = ()) -> dict[str, Any]:
+    """Return settings of the adapter, the values of ``KEY=VALUE`` read as YAML.
+
+    Raises:
+        InputError: one of them is something else.
+    """
+    import yaml
+
+    options: dict[str, Any] = {} if imgsz is None else {"imgsz": imgsz}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InputError(f"--option: expected KEY=VALUE, e.g. names=coco; found '{text}'.")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--option {key}: expected a YAML value, e.g. [cat, dog]; found '{value}'.") from error
+    return options
 
 
 def _run(
     kind: str,
     weights: Path,
+    options: dict[str, Any],
     images: Path,
     form: Format,
     out: Path | None,
     floor: float,
-    imgsz: int | None,
     device: str,
     force: bool,
     pictures: Path | None,
@@ -96,7 +127,6 @@ def _run(
     from da_kd.events import Job
 
     place = out or Path("labels.json" if form is Format.coco else "labels")
-    options: dict[str, Any] = {} if imgsz is None else {"imgsz": imgsz}
     request = Request(kind, weights, options, images, place, form.value, floor, device, force, pictures)
     with stoppable() as stopping, shown() as sink:
         lines = predict_into_files(request, Job(sink, stopping))

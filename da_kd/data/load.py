@@ -114,7 +114,7 @@ def find_format(path: Path) -> str:
         near = next(parent for parent in path.parents if parent.exists())
         raise DataError(
             f"expected a data set at {path}; found nothing there (the closest folder that exists is {near}). "
-            f"Correct 'path' or 'data.root'."
+            f"Correct the path (in a recipe 'path' or 'data.root')."
         )
     suffix = path.suffix.lower()
     if path.is_dir():

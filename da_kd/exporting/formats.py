@@ -1,4 +1,4 @@
-"""A checkpoint becomes a file of another format, and is only kept if it finds the same in the same images.
+"""A checkpoint becomes a file of another format, and is not kept if it finds something else in the same images.
 
 Knows ultralytics' exporter; must not know runs, nor what a model is good for.
 """
@@ -49,9 +49,10 @@ FORMATS = {
 
 
 def export(weights: Path, kind: str, images: ImageSet, out: Path, device: str, job: Job) -> Agreement:
-    """Write a checkpoint in another format, once both have found the same in the same images.
+    """Write a checkpoint in another format, unless the two find different things in the same images.
 
-    The exported model takes one square image at a time, of the size the checkpoint was trained with.
+    The exported model takes one square image at a time, of the size the checkpoint was trained with. Where neither
+    finds a box, the file is kept, and the answer says that it was not checked.
 
     Args:
         weights: the checkpoint.
@@ -80,7 +81,7 @@ def export(weights: Path, kind: str, images: ImageSet, out: Path, device: str, j
         with _exactly(kind):
             found = _found(written, pictures, device, job)
         agreement = compare([answer for answer in before if isinstance(answer, Detections)], found)
-        if not agreement.same:
+        if agreement.checked and not agreement.same:
             raise DaKdError(
                 f"The {kind} file does not find what the checkpoint finds ({agreement}), so it was not kept; "
                 "try another format, or other versions of its libraries."

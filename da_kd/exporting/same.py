@@ -1,9 +1,9 @@
 """Whether two models find the same in the same images. Pure; knows no file format and no model.
 
 A box has a partner in the other model when that one says the same class at the same place with the same score, within
-the tolerances below. Boxes that score clearly above the floor are to have one; near the floor rounding decides. Two
-models find the same when at most one box in a hundred is alone: where suppression decides between boxes that overlap by
-just about its threshold, a rounding error removes one and lets another live.
+the tolerances below. Boxes that score clearly above the floor are to have one; near the floor rounding decides, and one
+without counts for nothing. Two models find the same when at most one box in a hundred is alone: where suppression
+decides between boxes that overlap by just about its threshold, a rounding error removes one and lets another live.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Agreement:
 
     Attributes:
         images: images looked at.
-        boxes: boxes at or above the floor, of both models together.
+        boxes: boxes that were compared, at or above the floor, of both models together.
         alone: boxes of either model that have no partner.
         score: the largest difference of two partners' scores.
         place: the least overlap (IoU) of two partners; 1 where there are none.
@@ -41,12 +41,19 @@ class Agreement:
     place: float
 
     @property
+    def checked(self) -> bool:
+        """Whether there was anything to compare."""
+        return self.boxes > 0
+
+    @property
     def same(self) -> bool:
-        """Whether the two find the same."""
-        return self.alone <= ALONE * self.boxes
+        """Whether the two find the same; where neither finds anything, nobody knows."""
+        return self.checked and self.alone <= ALONE * self.boxes
 
     def __str__(self) -> str:
         """Return the figures in words."""
+        if not self.checked:
+            return f"not checked, since neither model finds a box in these {self.images} images"
         return (
             f"{self.boxes} boxes of both in {self.images} images, {self.alone} without a partner, scores at most "
             f"{self.score:.2g} apart, overlap at least {self.place:.4f}"
@@ -58,9 +65,10 @@ def compare(first: Sequence[Detections], second: Sequence[Detections]) -> Agreem
     boxes, alone, score, place = 0, 0, 0.0, 1.0
     for one, other in zip(first, second, strict=True):
         left, right, overlap = _partners(one, other)
-        boxes += int((one.score >= FLOOR).sum() + (other.score >= FLOOR).sum())
-        alone += int((np.delete(one.score, left) >= FLOOR + SCORE).sum())
-        alone += int((np.delete(other.score, right) >= FLOOR + SCORE).sum())
+        lonely = np.concatenate([np.delete(one.score, left), np.delete(other.score, right)])
+        single = int((lonely >= FLOOR + SCORE).sum())
+        boxes += int((one.score[left] >= FLOOR).sum() + (other.score[right] >= FLOOR).sum()) + single
+        alone += single
         if len(left):
             score = max(score, float(np.abs(one.score[left] - other.score[right]).max()))
             place = min(place, float(overlap.min()))

@@ -12,6 +12,7 @@ from da_kd.data import spread
 from da_kd.errors import InputError
 from da_kd.events import Job
 from da_kd.exporting import FORMATS, Agreement, Card, check_format, export, write_card
+from da_kd.files import whole
 from da_kd.hashing import hash_file, hash_json
 from da_kd.pipeline.inputs import Inputs, load_inputs
 from da_kd.pipeline.runs import Run
@@ -33,7 +34,9 @@ class Exported:
     files: Mapping[str, Agreement]
 
 
-def export_run(place: Run, kinds: Sequence[str], row: str | None, folder: Path | None, job: Job) -> Exported:
+def export_run(
+    place: Run, kinds: Sequence[str], row: str | None, folder: Path | None, job: Job, device: str = "auto"
+) -> Exported:
     """Write a model of a run in other formats, with its checkpoint, a model card and the recipe beside them.
 
     Args:
@@ -42,6 +45,7 @@ def export_run(place: Run, kinds: Sequence[str], row: str | None, folder: Path |
         row: which model; None takes the fine-tuned student, or the student where nothing was fine-tuned.
         folder: where to; None is ``export`` in the run's folder.
         job: where progress goes.
+        device: where to run; that of the recipe may be one of another machine.
 
     Raises:
         InputError: no such run, model or format, or the model is not trained yet.
@@ -51,7 +55,7 @@ def export_run(place: Run, kinds: Sequence[str], row: str | None, folder: Path |
     """
     recipe, store = place.recipe(), Store(place.workspace)
     row = _row(place, row)
-    weights, device = (place.made(row) or place.folder) / "weights.pt", resolve_device(recipe.device)
+    weights, device = (place.made(row) or place.folder) / "weights.pt", resolve_device(device)
     for kind in kinds:
         check_format(kind, device)
     inputs = load_inputs(recipe, store, job)
@@ -64,10 +68,15 @@ def export_run(place: Run, kinds: Sequence[str], row: str | None, folder: Path |
         for kind in kinds:
             name = f"{stem}{FORMATS[kind].suffix}"
             files[name] = export(weights, kind, images, folder / name, device, job)
-            job.note(f"{name}: the same as the checkpoint ({files[name]}).")
+            if files[name].same:
+                job.note(f"{name}: the same as the checkpoint ({files[name]}).")
+            else:
+                job.warn(f"{name}: {files[name]}.")
     finally:  # what was made before a format that failed has replaced an older file
-        _copy(weights, folder / f"{stem}.pt")
-        _copy_text(dump_recipe(recipe), folder / "recipe.yaml")
+        with whole(folder / f"{stem}.pt") as temporary:
+            temporary.write_bytes(weights.read_bytes())
+        with whole(folder / "recipe.yaml") as temporary:
+            temporary.write_text(dump_recipe(recipe), encoding="utf-8")
         said = _remember(folder, hash_file(weights), {name: str(agreement) for name, agreement in files.items()})
         told = {name: f"compared with the checkpoint: {words}" for name, words in said.items()}
         told = {f"{stem}.pt": "the checkpoint; any plain `YOLO(...)` of ultralytics loads it", **told}
@@ -101,18 +110,6 @@ def _row(place: Run, row: str | None) -> str:
         return str(row)
     known = f"it has {', '.join(there)}" if there else "it has none yet; run it first"
     raise InputError(f"Expected a trained {row or 'student'} in the run '{place.name}'; {known}.")
-
-
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_bytes(source.read_bytes())
-    temporary.replace(target)
-
-
-def _copy_text(text: str, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(target)
 
 
 def _card(place: Run, recipe: Recipe, inputs: Inputs, row: str, files: Mapping[str, str]) -> Card:

@@ -180,7 +180,8 @@ def load_detector(weights: Path, tasks: Sequence[str] = ("detect",)) -> Any:
         WeightsError: missing, unreadable, refused by the allow-list, or not a detector.
     """
     if need_file(weights).suffix != ".pt":
-        raise WeightsError(f"Expected a '.pt' checkpoint; found {weights.name}.")
+        onnx = f"; give it as 'onnx:{weights}', in a recipe with 'kind: onnx'" if weights.suffix == ".onnx" else ""
+        raise WeightsError(f"Expected a '.pt' checkpoint; found {weights.name}{onnx}.")
     settle_ultralytics()
     from ultralytics import YOLO
 

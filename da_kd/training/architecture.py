@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from da_kd.teachers.ultralytics import load_detector
 
 if TYPE_CHECKING:
     from da_kd.recipe import Architecture
+
+_SUFFIXES = (".yaml", ".yml")
+_SIZE = re.compile(r"(\d+)[nslmx]")  # the library keeps 'yolo11n.yaml' in 'yolo11.yaml'
 
 
 def model_source(architecture: Architecture, folder: Path) -> Path:
@@ -55,18 +59,27 @@ def _tree(name: str) -> dict[str, Any]:
     from ultralytics.nn.tasks import yaml_model_load
 
     folder = Path(ultralytics.__file__).parent / "cfg" / "models"
-    known = {path.name: path for path in folder.rglob("*.yaml")}
+    known = {path.name for path in folder.rglob("*.yaml")}
     own = Path(name)
+    if own.suffix.lower() not in _SUFFIXES:  # the library asserts it
+        hint = "the name of a model YAML ends in '.yaml'" if own.is_file() else _hint(name, known)
+        raise RecipeError([f"expected a model YAML or a '.pt' file; found '{name}'; {hint}"])
     try:
         tree: dict[str, Any] = dict(yaml_model_load(str(own if own.is_file() else name)))
     except (FileNotFoundError, OSError) as error:
-        near = difflib.get_close_matches(Path(name).name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "e.g. yolo11n.yaml"
-        raise RecipeError([f"expected a model YAML or a '.pt' file; found '{name}'; {hint}"]) from error
+        raise RecipeError([f"expected a model YAML or a '.pt' file; found '{name}'; {_hint(name, known)}"]) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise RecipeError([f"expected a model YAML; '{name}' cannot be read as one; correct the file"]) from error
     _check_head(tree, name)
     return tree
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    """Return which of the library's model YAMLs may be meant by a name that none has."""
+    wanted = f"{Path(name).stem}.yaml"
+    there = wanted in known or _SIZE.sub(r"\1", wanted, count=1) in known
+    near = [wanted] if there else difflib.get_close_matches(wanted, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else "e.g. yolo11n.yaml"
 
 
 TRANSFORMER = "RTDETRDecoder"

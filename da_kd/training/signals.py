@@ -160,9 +160,12 @@ def check_labels(name: str, lesson: Lesson, job: Job) -> int:
     boxes = int(objects.sum())
     own = min((share.first for share in lesson.shares), default=len(table))
     if not boxes or (own and not objects[: rows.offsets[own]].any()):  # what is mixed in does not make up for that
+        lower = "lower 'fuse.keep' or 'review.accept'"
+        if not table.offsets[own or len(table)]:  # there is nothing for a lower threshold to keep
+            lower = "the teachers found nothing from 'predict.floor' on: train them longer, or lower it"
         raise DataError(
             f"Training '{name}' found {own} images and 0 boxes to learn from; "
-            "it needs both. Lower 'fuse.keep' or 'review.accept' where these are pseudo labels, or check the data set."
+            f"it needs both. Where these are pseudo labels, {lower}; else check the data set."
         )
     if not rows.weight[objects].any():
         raise DataError(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from da_kd.detections import Detections, DetectionTable, State, Vocabulary
+from da_kd.detections import DetectionTable, State, Vocabulary
 from da_kd.events import Job
 from da_kd.recipe import Fuse, Teacher
 from da_kd.stages.fuse.calibration import Calibration
@@ -26,14 +26,14 @@ from da_kd.stages.fuse.guard_figures import Side, Tally
 from da_kd.stages.fuse.measure import calibrate, choose, scores_of
 from da_kd.stages.fuse.merged import Fused, in_parts, labels_of, merge_all
 from da_kd.stages.fuse.sample import Sample
-from da_kd.stages.fuse.thresholds import Cuts, Int8, fixed, thresholds
+from da_kd.stages.fuse.thresholds import Cuts, fixed, thresholds
 from da_kd.stages.predict import Predictions
 from da_kd.store import write_json
 from da_kd.tables import read_parts, writing
 
 AT_ONCE = 512  # images; more are no faster, and every one of them costs memory
 
-__all__ = ["Sample", "class_map", "fuse", "read_cuts", "read_verdict", "run", "states", "thresholds"]
+__all__ = ["Sample", "class_map", "fuse", "read_cuts", "read_verdict", "run", "thresholds"]
 
 
 def run(
@@ -88,42 +88,46 @@ def run(
     cuts, told = choose(names, vocabulary, scores, known, config, job, lambda sample: merged(sample.said))
     write_json(out / "thresholds.json", told)
     parts = (labels_of(fused, cuts, config) for fused in all_merged("merging"))
-    counts = _write_labels(out, parts, Tally(len(vocabulary)), judged if config.guard.mode != "off" else None)
+    read, counts = _write_labels(out, parts, Tally(len(vocabulary)), judged if config.guard.mode != "off" else None)
     job.note(
-        f"{len(predictions[names[0]])} images: {counts[State.KEPT]} boxes kept, {counts[State.UNCERTAIN]} uncertain, "
+        f"{read} images: {counts[State.KEPT]} boxes kept, {counts[State.UNCERTAIN]} uncertain, "
         f"{counts[State.DROPPED]} dropped."
     )
+    if not any(counts):
+        job.warn(
+            "The teachers found no box of the recipe's classes from 'predict.floor' on: train them longer, or lower it."
+        )
 
 
 def _write_labels(
     out: Path, parts: Iterable[DetectionTable], tally: Tally, judged: Callable[[Side], Verdict] | None
-) -> list[int]:
-    """Write labels that come in parts, and what the guard thinks of them; return how many boxes are of each state."""
+) -> tuple[int, list[int]]:
+    """Write labels that come in parts, and what the guard thinks of them; return what :func:`_write` does."""
     draft = out / ".merged.parquet"
     try:
-        counts = _write(draft, parts, tally)
+        read, counts = _write(draft, parts, tally)
         if judged is not None:
             verdict = judged(tally.side())
             verdict.write(out)
             if verdict.demoted:
-                counts = _write(draft, (demote(part, verdict)[0] for part in read_parts(draft)))
+                read, counts = _write(draft, (demote(part, verdict)[0] for part in read_parts(draft)))
         os.replace(draft, out / "labels.parquet")
     finally:
         draft.unlink(missing_ok=True)
-    return counts
+    return read, counts
 
 
-def _write(path: Path, parts: Iterable[DetectionTable], tally: Tally | None = None) -> list[int]:
-    """Write parts into one file, counting them in ``tally``; return how many boxes are of each state."""
-    counts = np.zeros(len(State), np.int64)
+def _write(path: Path, parts: Iterable[DetectionTable], tally: Tally | None = None) -> tuple[int, list[int]]:
+    """Write parts into one file, counting in ``tally``; return how many images were read, and boxes of each state."""
+    read, counts = 0, np.zeros(len(State), np.int64)
     with writing(path) as add:
         for part in parts:
             add(part)
+            read += int(part.ok.sum())
             counts += np.bincount(part.state, minlength=len(State))
             if tally is not None:
                 tally.add(part)
-    found: list[int] = counts.tolist()
-    return found
+    return read, counts.tolist()
 
 
 def _home(samples: Mapping[str, Sample]) -> Sample | None:
@@ -143,11 +147,6 @@ def fuse(
     """Return the fused pseudo labels with the recipe's own thresholds and the teachers' own scores; see :func:`run`."""
     fused = merge_all(teachers, predictions, maps, config, vocabulary, job)
     return labels_of(fused, fixed(config, vocabulary), config)
-
-
-def states(boxes: Detections, config: Fuse) -> Int8:
-    """Return the (N,) int8 state of every box: kept at or above ``keep``, dropped below ``drop``, else uncertain."""
-    return fixed(config, boxes.vocabulary).states(boxes.score, boxes.label)
 
 
 def read_cuts(out: Path, vocabulary: Vocabulary) -> Cuts:

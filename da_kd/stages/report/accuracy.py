@@ -81,7 +81,10 @@ def error_table(facts: ReportFacts) -> dict[str, Any]:
 
 
 def confusions(facts: ReportFacts) -> dict[str, Any]:
-    """Return which classes the last student takes for others most often; empty where that is not known."""
+    """Return which classes the last student takes for others most often; empty where that is not known.
+
+    ``found`` is whether it finds any object, of the right class or not.
+    """
     row = next((row for row in ("finetuned", "student") if "confusion" in facts.models.get(row, {})), None)
     if row is None or len(facts.classes) < 2:  # noqa: PLR2004
         return {}
@@ -95,7 +98,8 @@ def confusions(facts: ReportFacts) -> dict[str, Any]:
         {"truth": truth, "said": said, "count": words.count(count), "share": words.percent(count / objects[truth])}
         for truth, said, count in wrong[:MOST_CONFUSIONS]
     ]
-    return {"name": name_of(row), "lines": lines}
+    found = any(None not in one[:2] and one[2] for one in triples)
+    return {"name": name_of(row), "lines": lines, "found": found}
 
 
 def differences(facts: ReportFacts) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ _TEACHER_SHADES = 4
 _LOSSES = {"box_loss": ("box", "--line-1"), "cls_loss": ("class", "--line-2"), "dfl_loss": ("DFL", "--line-3")}
 _STATES = {State.DROPPED: "dropped", State.UNCERTAIN: "uncertain", State.KEPT: "kept"}
 _BAR = 0.36  # of the room of a row
+_FLAG, _LINE = 0.25, 16  # room for a threshold's name: of the axis, and pixels above it
 _TALL = 2.0  # bars that many times as high as what matters are cut
 
 
@@ -129,7 +130,11 @@ def scores(facts: ReportFacts, label: int) -> Figure | None:
     layout["margin"] |= {"t": 26}
     known = {word: at for word, at in thresholds.items() if at is not None}
     layout["shapes"] = [_upright(at) for at in known.values()]
-    layout["annotations"] = [_flag(word, at, left=word == "drop") for word, at in known.items()]
+    flags = [_flag(word, at, left=word == "drop") for word, at in known.items()]
+    if len(flags) > len({flag["xanchor"] for flag in flags}) and known["keep"] - known["drop"] < _FLAG:
+        flags[0]["yshift"] = _LINE  # both lean the same way, so one stands over the other
+        layout["margin"]["t"] += _LINE
+    layout["annotations"] = flags
     return {"data": data, "layout": layout}
 
 
@@ -170,7 +175,7 @@ def _upright(at: float) -> dict[str, Any]:
 
 
 def _flag(word: str, at: float, left: bool) -> dict[str, Any]:
-    """Return the text over a threshold's line; the two lean away from each other, and none over the edge."""
+    """Return the text over a threshold's line; it leans away from the other one, but not over the edge."""
     text = f"{word} {at:.2f}"
     side = "right" if (left and at > 0.2) or at > 0.85 else "left"  # noqa: PLR2004
     place = {"x": at, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": side}

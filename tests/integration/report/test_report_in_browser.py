@@ -75,7 +75,7 @@ def full(tmp_path_factory) -> ReportFacts:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 800])
+@pytest.mark.parametrize("width", [1280, 800, 420])
 @pytest.mark.parametrize("name", ["full", "few"])
 def test_the_page_in_a_browser(browser, full, tmp_path, name, width, scheme):
     facts = full if name == "full" else FEW

@@ -28,14 +28,14 @@ def photos(tmp_path, photo):
 def calm_yolo(tiny_yolo, tmp_path):
     """A tiny model whose scores differ: where many are 1, rounding decides which box suppresses which."""
 
-    def make(family):
+    def make(family, bias=-2.5):
         from ultralytics import YOLO
 
         model = YOLO(str(tiny_yolo(family)))
         for name, module in model.model.model[-1].named_modules():
             if "cv3" in name and getattr(module, "bias", None) is not None:
                 module.weight.data.mul_(0.6)
-                module.bias.data.fill_(-2.5)
+                module.bias.data.fill_(bias)
         path = tmp_path / f"calm-{family}.pt"
         model.save(path)
         return path
@@ -53,6 +53,13 @@ def test_a_written_model_finds_what_the_checkpoint_finds(calm_yolo, photos, tmp_
     assert agreement.images == 3
     assert agreement.boxes > 3
     assert [path.name for path in out.iterdir()] == [f"model{formats.FORMATS[kind].suffix}"]
+
+
+def test_a_model_that_finds_nothing_is_written_and_told_not_to_be_checked(calm_yolo, photos, tmp_path):
+    out = tmp_path / "model.torchscript"
+    agreement = export(calm_yolo("11", -30.0), "torchscript", photos, out, "cpu", Job())
+    assert out.is_file()
+    assert not agreement.checked and not agreement.same
 
 
 def test_a_file_that_finds_something_else_is_not_kept(tiny_yolo, photos, tmp_path, monkeypatch):

@@ -8,9 +8,10 @@ import pytest
 from da_kd.errors import RecipeError, WeightsError
 from da_kd.events import Job
 from da_kd.offline import settle_ultralytics
-from da_kd.recipe import Schedule, parse_recipe
+from da_kd.recipe import Architecture, Schedule, parse_recipe
 from da_kd.teachers.ultralytics import load_detector
 from da_kd.training import train, training_problems
+from da_kd.training.architecture import model_source
 
 
 def recipe(folder: Path, *changes: str):
@@ -42,6 +43,7 @@ def test_a_right_recipe_has_no_problem(tmp_path: Path) -> None:
         ),
         ("student.model=gone.pt", "student: Expected weights at"),
         ("student.model=own.yaml", "student: expected a model YAML; "),
+        ("student.model=yolo11n", "student: expected a model YAML or a '.pt' file; found 'yolo11n'; did you mean"),
         ("teachers.big.architecture.model=yolo99.yaml", "teachers.big.architecture: expected a model YAML"),
     ],
 )
@@ -134,3 +136,23 @@ def test_torchvision_architectures_are_looked_up_by_name(
     else:
         assert problems[0].startswith("teachers.big.architecture: ")
         assert told in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [
+        ("yolo11n", "did you mean 'yolo11n.yaml'?"),
+        ("yolov8s-p2", "did you mean 'yolov8s-p2.yaml'?"),
+        ("yolo11n.ymal", "did you mean 'yolo11n.yaml'?"),
+        ("yolov10b", "did you mean 'yolov10b.yaml'?"),
+        ("yollo11", "did you mean 'yolo11.yaml'?"),
+        ("mine.txt", "the name of a model YAML ends in '.yaml'"),
+        ("zzz", "e.g. yolo11n.yaml"),
+    ],
+)
+def test_a_model_yaml_that_is_named_without_its_suffix_is_hinted_at(tmp_path: Path, monkeypatch, model, hint) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("nc: 80")
+    with pytest.raises(RecipeError) as error:
+        model_source(Architecture(model=model), tmp_path)
+    assert error.value.problems == (f"expected a model YAML or a '.pt' file; found '{model}'; {hint}",)

@@ -113,3 +113,11 @@ def test_what_a_recipe_has_drawn_stays_in_any_part_of_its_data(da_kd, workspace,
     left = outputs(workspace)
     assert {f"data/{output.fingerprint}" for output in stays} <= left
     assert f"data/{goes.fingerprint}" not in left
+
+
+def test_a_folder_that_is_not_there_is_no_workspace(da_kd, tmp_path):
+    result = da_kd("gc", "nonsense")
+    assert result.exit_code == 2
+    assert "Expected a workspace at nonsense; there is none" in " ".join(result.stderr.split())
+    (tmp_path / "empty").mkdir()
+    assert "there is no output in" in " ".join(da_kd("gc", "empty").stdout.split())

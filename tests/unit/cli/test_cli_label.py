@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ class OneBox:
     """Sees one cell in every image."""
 
     classes = ("cell",)
+    asked = None
 
     def __init__(self, weights, options):
-        pass
+        OneBox.asked = (weights, options)
 
     def fingerprint(self):
         return ""
@@ -161,6 +163,8 @@ def contents(folder):
         (("apply", "gone", "new"), "gone"),
         (("label", "new", "--teacher", "t.pt", "--floor", "7"), "--floor"),
         (("label", "new", "--teacher", "t.pt", "--out", "new"), "new"),
+        (("label", "new", "--teacher", "t.pt", "--option", "names"), "--option"),
+        (("label", "new", "--teacher", "t.pt", "--option", "names=[cat"), "--option names"),
     ],
 )
 def test_wrong_input_is_a_sentence(da_kd, place, arguments, word):
@@ -175,3 +179,16 @@ def test_images_of_which_none_can_be_read_are_an_error(da_kd, place):
     result = da_kd("label", "bad", "--teacher", "t.pt", "--device", "cpu")
     assert result.exit_code == 2
     assert not (place / "labels.json").exists()
+
+
+def test_options_reach_the_adapter(da_kd, place):
+    arguments = ("label", "new", "--teacher", "onnx:t.pt", "--device", "cpu", "--imgsz", 320)
+    options = ("--option", "names=[cat, dog]", "--option", "layout=yolox", "--option", "iou=0.5")
+    result = da_kd(*arguments, *options)
+    assert result.exit_code == 0, result.stderr
+    assert OneBox.asked == (Path("t.pt"), {"imgsz": 320, "names": ["cat", "dog"], "layout": "yolox", "iou": 0.5})
+
+
+def test_a_folder_that_is_not_there_is_told_without_a_recipe(da_kd, place):
+    told = " ".join(da_kd("label", "gone", "--teacher", "t.pt", "--device", "cpu").stderr.split())
+    assert "Correct the path (in a recipe 'path' or 'data.root')." in told

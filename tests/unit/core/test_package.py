@@ -40,6 +40,7 @@ def test_public_names_come_from_their_homes():
     from da_kd.recipe import Recipe
 
     assert (da_kd.run, da_kd.Recipe) == (run, Recipe)
+    assert dir(da_kd) == sorted(da_kd.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         da_kd.nothing  # noqa: B018
 

@@ -49,8 +49,16 @@ def test_rounding_is_no_difference_and_is_told():
 
 
 def test_a_box_at_the_floor_may_be_on_one_side_only():
-    assert compare([found((10, 10, 50, 50, FLOOR + SCORE / 2, 0))], [found()]).same
+    near = (200, 200, 50, 50, FLOOR + SCORE / 2, 0)
+    assert compare([found(BOX, near)], [found(BOX)]).same
     assert not compare([found((10, 10, 50, 50, FLOOR + 2 * SCORE, 0))], [found()]).same
+
+
+@pytest.mark.parametrize("rows", [(), ((10, 10, 50, 50, FLOOR + SCORE / 2, 0),)])
+def test_where_nothing_was_compared_nobody_knows_whether_they_are_the_same(rows):
+    said = compare([found(*rows)] * 8, [found()] * 8)
+    assert not said.checked and not said.same
+    assert str(said) == "not checked, since neither model finds a box in these 8 images"
 
 
 def test_two_boxes_on_one_place_need_two_partners():
@@ -71,7 +79,8 @@ boxes = st.lists(
 def test_the_order_of_boxes_does_not_matter(rows, random):
     shuffled = list(rows)
     random.shuffle(shuffled)
-    assert compare([found(*rows)], [found(*shuffled)]).same
+    said = compare([found(*rows)], [found(*shuffled)])
+    assert (said.boxes, said.alone) == (2 * len(rows), 0)
 
 
 def test_one_box_in_a_hundred_may_be_alone():

@@ -136,8 +136,17 @@ def test_fusion_tells_what_went_nowhere_and_what_came_of_it(said, tmp_path):
     notes = [event.text for event in told if event.kind == "note"]
     assert notes == [
         "Teacher 'two': classes that go nowhere: RBC.",
-        "4 images: 0 boxes kept, 2 uncertain, 0 dropped.",
+        "3 images: 0 boxes kept, 2 uncertain, 0 dropped.",  # nobody could read the fourth
     ]
+
+
+def test_fusion_of_nothing_says_what_helps(said, tmp_path):
+    told: list[Event] = []
+    said = {name: table.pick_boxes(np.zeros(len(table.xyxy), bool)) for name, table in said.items()}
+    fuse.run(TEACHERS, said, Fuse(), TARGET, tmp_path, Job(told.append))
+    notes = [event.text for event in told if event.kind == "note"]
+    assert notes[-2] == "3 images: 0 boxes kept, 0 uncertain, 0 dropped."
+    assert notes[-1].startswith("The teachers found no box of the recipe's classes from 'predict.floor' on: train")
 
 
 def test_predictions_of_different_images_are_refused(said, tmp_path):

@@ -107,6 +107,13 @@ def test_confusions_are_the_last_students_and_the_most_frequent_come_first(facts
     assert "Where it finds an object, it names its class rightly" in render(facts, Job())
 
 
+def test_a_model_that_finds_no_object_is_not_praised(facts):
+    facts.models["student"]["confusion"] = [["a", None, 3], [None, "b", 1]]
+    page = render(facts, Job())
+    assert "Student: it finds no object from a score of 0.25 on." in page
+    assert "names its class rightly" not in page
+
+
 def test_what_an_old_run_does_not_know_is_not_shown():
     figures = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"), 0.5)
     old = ReportFacts("", "", {"models": {"student": {**figures, "per_class": {}}}, "classes": ["a", "b"]})

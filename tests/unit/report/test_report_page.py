@@ -165,6 +165,13 @@ def _scores() -> list[str]:
     return [f"scores-{label}" for label in range(len(CLASSES))]
 
 
+def test_every_table_scrolls_by_itself_on_a_narrow_screen(facts):
+    page = render(facts, Job())
+    tables = len(re.findall(r"<table>", page))
+    assert tables > 3
+    assert len(re.findall(r'<div class="wide">\s*<table>', page)) == tables
+
+
 def test_a_report_of_nothing_says_so(tmp_path):
     page = write_report(NOTHING, tmp_path, Job()).read_text()
     tags = Tags(page)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from da_kd.detections import Detections
-from da_kd.errors import Cancelled, InputError, SetupError
+from da_kd.errors import Cancelled, InputError, SetupError, WeightsError
 from da_kd.events import Job, Progress
 from da_kd.teachers import Failure, adapter
 from da_kd.teachers.base import refuse_unknown
 from da_kd.teachers.batches import predict_images
 from da_kd.teachers.coco_file import CocoFileTeacher
 from da_kd.teachers.device import resolve_device, resolve_devices
-from da_kd.teachers.ultralytics import UltralyticsTeacher
+from da_kd.teachers.ultralytics import UltralyticsTeacher, load_detector
 
 
 class Gray:
@@ -134,3 +134,10 @@ def test_the_cpu_needs_no_torch():
     code = "import sys; from da_kd.teachers.device import resolve_device as r; print(r('cpu'), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["cpu", "False"]
+
+
+@pytest.mark.parametrize(("name", "hint"), [("x.onnx", r"; give it as 'onnx:.*x\.onnx'"), ("x.txt", r"\.$")])
+def test_a_model_of_another_kind_is_told_how_to_be_named(tmp_path, name, hint):
+    (tmp_path / name).write_bytes(b"model")
+    with pytest.raises(WeightsError, match=rf"Expected a '\.pt' checkpoint; found {name}{hint}"):
+        load_detector(tmp_path / name)

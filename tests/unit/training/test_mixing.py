@@ -140,3 +140,17 @@ def test_what_fine_tuning_goes_on_with_counts_fully_beside_pseudo_labels(monkeyp
     with pytest.raises(InterruptedError):
         finetune.run(*wanted, extras=[pseudo], signals=signals)
     assert given[0].lesson.rows.weight.tolist() == [1.0, 0.5]
+
+
+def test_where_there_is_no_box_at_all_a_lower_threshold_is_not_advised() -> None:
+    pseudo = a_set("t", "p")
+    doubtful = dataclasses.replace(
+        pseudo, table=dataclasses.replace(pseudo.table, state=np.array([State.DROPPED], np.int8))
+    )
+    empty = dataclasses.replace(pseudo, table=pseudo.table.pick_boxes(np.zeros(1, bool)))
+    extras = [Extra("source", a_set("s", "q"), 1.0)]
+    for found, advice in ((doubtful, "lower 'fuse.keep'"), (empty, "found nothing from 'predict.floor' on")):
+        images, shares = mixed(found, extras)
+        for lesson in (Lesson(images, shares=shares), Lesson(found)):
+            with pytest.raises(DataError, match=advice):
+                check_labels("student", lesson, Job())
