@@ -138,6 +138,7 @@ def stage_problems(recipe: Recipe) -> list[str]:
         for key in ("match_scale", "match_edges")
         if getattr(teacher, key) and data.source is None and data.source_val is None
     ]
+    problems += _model_problems(recipe)
     problems += _floor_problems(recipe)
     problems += _fuse_problems(recipe)
     problems += _round_problems(recipe)
@@ -186,6 +187,18 @@ def _feature_problems(recipe: Recipe) -> list[str]:
     if kinds[wanted] != "ultralytics":
         return [f"distill.features: needs a teacher of kind 'ultralytics'; '{wanted}' is of kind '{kinds[wanted]}'"]
     return []
+
+
+def _model_problems(recipe: Recipe) -> list[str]:
+    """Return models of ultralytics that are named without a suffix, which says whether weights are given."""
+    trained = [teacher for teacher in recipe.teachers if teacher.kind == "ultralytics"]
+    named = {f"teachers.{teacher.name}.architecture": teacher.architecture for teacher in trained}
+    return [
+        f"{place}.model: expected a model YAML or a '.pt' file; found '{given.model}'; did you mean "
+        f"'{given.model}.yaml'?"
+        for place, given in {**named, "student": recipe.student}.items()
+        if given is not None and "." not in given.model.rsplit("/", 1)[-1]
+    ]
 
 
 def _floor_problems(recipe: Recipe) -> list[str]:

@@ -50,7 +50,7 @@ class OnnxTeacher:
         refuse_unknown("onnx", options, _OPTIONS)
         self.weights = Path(weights)
         self.layout = options.get("layout", "auto")
-        if self.layout != "auto" and self.layout not in LAYOUTS:
+        if self.layout not in ("auto", *LAYOUTS):  # compared, not hashed: it may be a list
             raise InputError(f"Teacher option 'layout' must be auto, {', '.join(LAYOUTS)}; found '{self.layout}'.")
         self.imgsz = whole(options, "imgsz", 32, 8192)
         self.names = COCO_80 if options.get("names") == "coco" else words(options, "names")

@@ -151,7 +151,8 @@ def _exported(frame: Frame, run: Run, last: processes.Launch | None) -> str:
     """Return how the last export stands, and what was written."""
     place = frame.settings.short(run.folder / "export")
     busy = "The student is written and checked against the checkpoint; this takes about a minute..."
-    done, log = f"Written and checked; it lies in {place}.", processes.log_of(run.folder, "export")
+    done = f"Written; it lies in {place}, and MODEL.md there says how it compares with the checkpoint."
+    log = processes.log_of(run.folder, "export")
     told = side_work(last, log, busy, done, _WORD)
     links = [markup.link(path.name, f"run/{run.name}/export/{path.name}", True) for path in exported_files(run)]
     shown = f'<p class="actions">{"".join(links)}</p>' if links and not (last and last.alive) else ""

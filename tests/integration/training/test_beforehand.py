@@ -43,7 +43,10 @@ def test_a_right_recipe_has_no_problem(tmp_path: Path) -> None:
         ),
         ("student.model=gone.pt", "student: Expected weights at"),
         ("student.model=own.yaml", "student: expected a model YAML; "),
-        ("student.model=yolo11n", "student: expected a model YAML or a '.pt' file; found 'yolo11n'; did you mean"),
+        (
+            "student.model=yolo11n.ymal",
+            "student: expected a model YAML or a '.pt' file; found 'yolo11n.ymal'; did you mean",
+        ),
         ("teachers.big.architecture.model=yolo99.yaml", "teachers.big.architecture: expected a model YAML"),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_finished_run_is_exported_labelled_anew_reported_and_compared(browser,
     page.locator("#export label", has_text="torchscript").click()
     window.settle("#export-line", "--format torchscript")
     page.locator("#export-button").click()
-    window.settle("#exported", "Written and checked", timeout=WAIT)
+    window.settle("#exported", "Written; it lies in", timeout=WAIT)
     with page.expect_download() as waiting:
         page.locator("#exported a", has_text=".torchscript").click()
     assert waiting.value.path().stat().st_size > 10_000

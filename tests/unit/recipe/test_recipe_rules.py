@@ -132,6 +132,10 @@ def test_one_threshold_stands_for_all_and_one_split_for_a_list(small):
             "name=bench",
             "name: expected none of store, journal, mongo, locks, bench, folders beside the runs; found 'bench'",
         ),
+        (
+            "student.model=yolo11n",
+            "student.model: expected a model YAML or a '.pt' file; found 'yolo11n'; did you mean 'yolo11n.yaml'?",
+        ),
         ("teach.batch=0", "teach.batch: expected a number from 1 on, or 'auto'; found the number 0"),
         ("distill.batch=auto2", "distill.batch: expected a whole number, or 'auto'; found the text 'auto2'"),
         ("distill.lr=.inf", "distill.lr: expected a finite number; found the number inf"),
