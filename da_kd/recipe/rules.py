@@ -203,7 +203,8 @@ def _model_problems(recipe: Recipe) -> list[str]:
 
 def _floor_problems(recipe: Recipe) -> list[str]:
     """Return a floor above what is to be kept: the threshold would mean nothing, and no box could be doubtful."""
-    lowest, floor = min(recipe.fuse.keep.values()), recipe.predict.floor
+    floor = recipe.predict.floor
+    lowest = min((keep for keep in recipe.fuse.keep.values() if keep), default=floor)  # 0 keeps whatever is said
     if recipe.fuse.thresholds.by != "fixed" or floor <= lowest:
         return []
     return [

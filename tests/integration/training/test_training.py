@@ -114,7 +114,7 @@ def test_only_kept_boxes_are_learned(task, cells: ImageSet, tmp_path: Path) -> N
 
 def test_nothing_to_learn_is_said_before_anything_runs(task, cells: ImageSet, tmp_path: Path) -> None:
     none = dataclasses.replace(cells, table=cells.table.pick_boxes(np.zeros(len(cells.table.xyxy), bool)))
-    with pytest.raises(DataError, match=r"found 10 images and 0 boxes.*fuse\.keep"):
+    with pytest.raises(DataError, match=r"found 10 images and 0 boxes.*predict\.floor"):
         train(task(images=none), tmp_path, Job())
     assert list(tmp_path.iterdir()) == []
 

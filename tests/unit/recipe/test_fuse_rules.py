@@ -75,3 +75,4 @@ def test_a_floor_above_what_is_to_be_kept_is_refused(problems):
 
 def test_a_floor_that_only_doubtful_boxes_lie_below_is_a_choice(small):
     assert parse_recipe(small, ["predict.floor=0.25", "fuse.keep=0.25", "fuse.drop=0"]).predict.floor == 0.25
+    assert parse_recipe(small, ["predict.floor=0.25", "fuse.keep=0", "fuse.drop=0"]).fuse.keep == {"default": 0}
