@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from da_kd.data import ImageSet
-from da_kd.detections import DetectionTable, State
 from da_kd.events import Job
 from da_kd.recipe import Distill, Fuse, Predict, Student
 from da_kd.stages.distill.relabel import Completed, Relabel, mark_coarse
 from da_kd.stages.fuse.thresholds import Cuts
-from da_kd.store import write_json
 from da_kd.training import Extra, Refresh, Score, Setting, Signals, TrainingTask, mixed, train
-from da_kd.training.refresh import Relabel as Rule
 
 __all__ = ["mark_coarse", "refresh_of", "run", "signals_of"]
 
@@ -52,9 +46,6 @@ def run(
         features: weights of the teacher whose features are imitated, where the configuration asks for it.
     """
     images, shares = mixed(labels, extras) if extras else (labels, ())
-    latest = out / "relabelled.json"
-    if refresh is not None:
-        refresh = dataclasses.replace(refresh, relabel=_Counted(refresh.relabel, latest))
     task = TrainingTask(
         "student",
         student,
@@ -72,35 +63,9 @@ def run(
     told = {"source": "source images", "target_labelled": "labelled target images"}
     more = "".join(f", {share.count} of them {told[share.name]}" for share in shares)
     boxes = f"{result.boxes} {'boxes' if shares else 'pseudo labels'}"
-    changed = _kept(labels.table) - json.loads(latest.read_text(encoding="utf-8")) if latest.is_file() else 0
-    if changed:
-        boxes += f" at first and {result.boxes - changed} in the end"
+    if refresh is not None and refresh.last_due(result.epochs - 1, result.epochs):
+        boxes += " (at first; made anew as it learned)"
     job.note(f"The student learned from {result.images} images{more}, {boxes}, {result.steps} steps.")
-    latest.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """A rule that makes labels anew, and notes in a file how many boxes the latest have; processes share nothing else.
-
-    Attributes:
-        rule: the rule.
-        path: the file.
-    """
-
-    rule: Rule
-    path: Path
-
-    def __call__(self, fixed: DetectionTable, said: DetectionTable, job: Job) -> DetectionTable:
-        """Return what the rule makes."""
-        labels = self.rule(fixed, said, job)
-        write_json(self.path, _kept(labels))
-        return labels
-
-
-def _kept(table: DetectionTable) -> int:
-    """Return how many boxes are learned."""
-    return int((table.state == State.KEPT).sum())
 
 
 def signals_of(config: Distill) -> Signals:
