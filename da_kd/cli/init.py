@@ -108,7 +108,7 @@ def _answers(given: dict[str, str | None], path: Path, classes: str | None, aski
         target_labelled=places["target_labelled"],
         test=places["test"],
         weights=places["weights"],
-        splits={key: _splits(given[key]) for key in ("source", "target", "target_labelled", "test")},
+        splits={key: _splits_of(given[key]) for key in ("source", "target", "target_labelled", "test")},
     )
 
 
@@ -116,7 +116,7 @@ def _lacks(place: str | None) -> bool:
     return place is not None and "://" not in place and not _from_here(place).exists()
 
 
-def _splits(place: str | None) -> tuple[str, ...]:
+def _splits_of(place: str | None) -> tuple[str, ...]:
     from da_kd.data.naming import splits_of
 
     try:
