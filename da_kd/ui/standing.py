@@ -28,9 +28,11 @@ def standing_line(now: Standing) -> str:
     if now.state == "done" and left:
         parts.append(f"<span>{escape(f'still to do: {_and(left)}; see page 5')}</span>")
     line = f'<div class="standing">{"".join(parts)}</div>'
-    told = markup.error(now.message) if now.state in ("failed", "killed") else ""
+    told = markup.error(now.message) if now.message and now.state in ("failed", "killed") else ""
     if now.state == "paused":
         told = markup.note("The pseudo labels wait for a person: see page 4, Review.")
+    if now.refused:
+        told += markup.error(f"The last start was refused: {now.refused}" if now.began else now.refused)
     return line + told
 
 

@@ -57,6 +57,8 @@ class Standing:
         state: as in :class:`~da_kd.pipeline.RunState`, or ``starting``.
         stage: the stage it is in.
         message: its last word to a person.
+        refused: why the process that was started last did not begin to work on it, "" where it did; where the run has
+            a record all else tells of that, as the run is as it was.
         pid: the process that works on it, or None.
         device: what that process holds, "" where it holds none.
         memory: bytes that the process uses, or None.
@@ -74,6 +76,7 @@ class Standing:
     state: str
     stage: str = ""
     message: str = ""
+    refused: str = ""
     pid: int | None = None
     device: str = ""
     memory: int | None = None
@@ -122,14 +125,14 @@ def standing(run: Run) -> Standing:
         DataError: its record cannot be read.
     """
     known, last, pid = run.state(), processes.launched(run.folder), run.pid()
-    state, message = str(known.state), known.message
+    state, refused = str(known.state), ""
     fresh = last is not None and (known.started is None or last.began > known.started)
-    if fresh and last is not None:  # its record is not written yet; it may hold the run already
+    if fresh and last is not None and (last.alive or pid is not None):  # its record is not written yet
+        state, pid = "starting", pid or last.pid
+    elif fresh:
         error = processes.last_error(processes.log_of(run.folder))
-        begins = last.alive or pid is not None
-        state = "starting" if begins else "failed"
-        message = "" if begins else error or "The process ended before it began to work; its log is below."
-        pid = (pid or last.pid) if begins else None
+        refused = error or "The process ended before it began to work; its log is below."
+        state = state if run.exists else "failed"
     sitting = [] if state == "starting" else events(run, known.started)
     steps = _steps(run, known.steps, state == "running")
     stamp = f"{state} {known.ended} {sum(mark == 'done' for mark in steps.values())} {len(steps)}"
@@ -137,7 +140,8 @@ def standing(run: Run) -> Standing:
         name=run.name,
         state=state,
         stage=known.stage,
-        message=message,
+        message=known.message,
+        refused=refused,
         pid=pid,
         device=_device(run, pid),
         memory=processes.memory(pid) if pid else None,

@@ -22,6 +22,8 @@ from da_kd.store import hold
 from da_kd.ui import processes
 from da_kd.ui.queries import comparing
 
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
+
 WAIT = 600_000  # milliseconds for whatever trains
 PATIENCE = 300_000  # and for anything else; other work may hold the machine
 
@@ -52,7 +54,7 @@ class Window:
         self.page.locator("#pages [role='tab']").first.wait_for()
         if query:  # what is pressed before the run is chosen belongs to no run
             run = query.removeprefix("?run=")
-            self.page.wait_for_function("run => document.querySelector('#run input').value === run", arg=run)
+            self.holds("#run input", run)
 
     def _asked(self, request):
         if not request.url.startswith((self.own, "data:", "blob:")):
@@ -96,6 +98,10 @@ class Window:
         self.settle("#compare-pages", "Page 1")
         self.choose("#compare-by", order)
         self.settle("#compare-pages", order)
+
+    def holds(self, selector, value):
+        """Wait until the field is there and holds this value; a pattern may be given."""
+        expect(self.page.locator(selector)).to_have_value(value, timeout=PATIENCE)
 
     def settle(self, selector, words, timeout=PATIENCE):
         self.page.locator(selector, has_text=words).first.wait_for(timeout=timeout)
@@ -191,7 +197,7 @@ def test_a_finished_run_is_exported_labelled_anew_reported_and_compared(browser,
     before = window.text("#label-counts")
     page.locator("#keep input[type='number']").fill("0.9")
     page.locator("#keep input[type='number']").press("Enter")
-    page.wait_for_function("before => document.querySelector('#label-counts').innerText !== before", arg=before)
+    expect(page.locator("#label-counts")).not_to_have_text(before, use_inner_text=True, timeout=PATIENCE)
     window.settle("#labels-line", '"RBC": 0.9')
     page.locator("#use-thresholds").click()
     window.settle("#labels-said", "made anew")
@@ -237,10 +243,7 @@ def test_runs_that_need_a_busy_device_say_whom_they_wait_for_and_then_go_on(brow
             window.open("Start")
             window.choose("#recipe", f"steps-{steps}.yaml")
             window.settle("#verdict", "The recipe is fine")
-            window.page.wait_for_function(
-                "name => document.querySelector('#run-name input, #run-name textarea').value === name",
-                arg=f"steps-{steps}",
-            )
+            window.holds("#run-name input, #run-name textarea", f"steps-{steps}")
             window.page.locator("#begin").click()
             window.settle("#begun", f"Run 'steps-{steps}' has started")
             window.settle("#standing", f"Waiting for process {os.getpid()}, which uses")
@@ -299,7 +302,7 @@ def test_an_own_image_is_answered_by_two_models(browser, app, project):
     assert picture is not None
     window = Window(browser, app, "?run=mine")
     window.open("Compare")
-    window.page.wait_for_function("document.querySelector('#own-right input')?.value.includes('mine / ')")
+    window.holds("#own-right input", re.compile("mine / "))
     window.upload("#own-file", picture)
     window.page.locator("#own-show").click()
     window.page.locator("#own-panes img").nth(1).wait_for(timeout=PATIENCE)
@@ -315,7 +318,7 @@ def test_an_own_video_is_answered_too(browser, app, tmp_path):
     writer.release()
     window = Window(browser, app, "?run=mine")
     window.open("Compare")
-    window.page.wait_for_function("document.querySelector('#own-right input')?.value.includes(' / ')")
+    window.holds("#own-right input", re.compile(" / "))
     window.upload("#own-file", tmp_path / "own.mp4")
     window.page.locator("#own-show").click()
     window.page.locator("#own-panes img").nth(1).wait_for(timeout=PATIENCE)

@@ -10,6 +10,8 @@ from PIL import Image
 from da_kd.pipeline import Run, RunState
 from da_kd.recipe import dump_recipe, recipe_from_text
 
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
+
 PATIENCE = 300_000  # milliseconds; other work may hold the machine
 STEP = {"stage": "evaluate", "fingerprint": "1" * 64, "made": {}}
 RECIPE = """\
@@ -52,7 +54,7 @@ def opened(browser, project, start_app):
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
         page.goto(f"{app.url}?run=red")
-        page.wait_for_function("document.querySelector('#run input')?.value === 'red'")
+        expect(page.locator("#run input")).to_have_value("red", timeout=PATIENCE)
         page.get_by_role("tab", name=tab).click()
         return page
 

@@ -49,9 +49,18 @@ def test_a_run_whose_process_died_before_it_worked_says_why(settings):
     (run.folder / "launch.log").write_text("Error: x.yaml has 1 mistake:\n  - nonsense: no such key\n")
     now = standing(run)
     assert now.state == "failed"
-    assert "nonsense: no such key" in now.message
+    assert "nonsense: no such key" in now.refused
     assert [row.state for row in recent_runs(settings.workspace)] == ["failed"]
     assert "nonsense" in standing_line(now)
+
+
+def test_a_change_of_a_finished_run_that_is_refused_leaves_it_done_and_says_why(run):
+    run.save(RunState("done", "report", started=time.time() - 10, ended=time.time() - 5))
+    write_json(run.folder / "launch.json", NOT_OURS | {"began": time.time()})
+    (run.folder / "launch.log").write_text("Error: x.yaml has 1 mistake:\n  - nonsense: no such key\n")
+    now = standing(run)
+    assert (now.state, now.pid) == ("done", None)
+    assert "The last start was refused: x.yaml has 1 mistake" in standing_line(now)
 
 
 def test_a_run_that_goes_on_starts_until_its_process_has_written_so(running):
