@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from da_kd.bench.cells import Cell, truths_of
-from da_kd.bench.claims import Shown, judge
+from da_kd.bench.claims import Shown, Tree, judge
 from da_kd.bench.grid import Grid
 from da_kd.bench.intervals import Draws, difference, drawn_ap, span
 from da_kd.detections import DetectionTable, read_table
@@ -20,8 +19,6 @@ from da_kd.pipeline.steps import Step
 from da_kd.stages.evaluate.metrics import score_tables
 from da_kd.stages.evaluate.resampling import LEVEL
 from da_kd.training import read_result
-
-Tree = dict[str, Any]
 
 TOLERANCE = 0.05  # steps are rounded to whole epochs; rows whose totals differ by a larger share are not equal
 _COURSE = (0.5, 0.75, 1.0)  # the parts of a training after which its own validation is told

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from da_kd.bench.figures import Tree
+from da_kd.bench.claims import Tree
 from da_kd.bench.plot import draw, draw_panels
 from da_kd.bench.table import as_csv, markdown, measured_markdown
 from da_kd.errors import DataError

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from da_kd.bench.figures import Tree
+from da_kd.bench.claims import Tree
 from da_kd.bench.table import better_than_defaults, comparisons, markdown, measured_markdown
 from da_kd.words import count, duration, figure
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from da_kd.bench.figures import Tree
+from da_kd.bench.claims import Tree
 from da_kd.bench.table import name_and_marks
 
 _INK, _SOFT = "#2b3138", "#8d969f"

@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from da_kd.bench.figures import TOLERANCE, Tree
+from da_kd.bench.claims import Tree
+from da_kd.bench.figures import TOLERANCE
 from da_kd.words import count, figure
 
 _DEFAULTS, _UNEQUAL, _OWN, _ABOVE = "(d)", "(!)", "(o)", "(+)"

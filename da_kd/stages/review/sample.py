@@ -50,7 +50,7 @@ def draw(table: DetectionTable, images: int, seed: int, size: npt.ArrayLike | No
     number = np.array([_number(sha, seed) for sha in table.sha])
     with np.errstate(divide="ignore", invalid="ignore"):
         rank = np.where(good, number / (1 - number) * (1 - probability) / probability, np.inf)
-    order = np.argsort(rank, kind="stable")[: min(images, int(good.sum()))]
+    order = np.lexsort((number, rank))[: min(images, int(good.sum()))]  # what is sure to be drawn has one rank
     return Drawn(order, probability)
 
 

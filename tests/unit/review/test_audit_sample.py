@@ -31,8 +31,9 @@ def test_the_same_seed_draws_the_same_and_another_others():
     assert first == again != other
 
 
-def test_a_smaller_draw_is_the_beginning_of_a_larger_one():
-    assert draw(images(80), 40, 0).images[:15].tolist() == draw(images(80), 15, 0).images.tolist()
+@pytest.mark.parametrize("larger", [40, 80])  # or of all images, which are sure to be drawn
+def test_a_smaller_draw_is_the_beginning_of_a_larger_one(larger):
+    assert draw(images(80), larger, 0).images[:15].tolist() == draw(images(80), 15, 0).images.tolist()
 
 
 def test_when_the_set_grows_no_image_comes_in_that_was_there_and_not_drawn():
