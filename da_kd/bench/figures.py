@@ -110,12 +110,13 @@ def _row(cells: Sequence[Cell], truths: Mapping[int, DetectionTable]) -> Tree:
 def _figures(cell: Cell, truth: DetectionTable) -> Tree:
     """Return a cell's figures; a class of the table that its model does not know is one it never finds."""
     if set(cell.recipe.classes) != set(truth.vocabulary):
-        return score_tables(truth, _said(cell), _most(cell)).as_json()
+        return score_tables(truth, said_of(cell), _most(cell)).as_json()
     tree: Tree = json.loads((cell.store.path(cell.score.output) / "metrics.json").read_text(encoding="utf-8"))
     return tree
 
 
-def _said(cell: Cell) -> DetectionTable:
+def said_of(cell: Cell) -> DetectionTable:
+    """Return all boxes that a finished cell's model found on the scored images."""
     return read_table(cell.store.path(cell.score.output) / "predictions.parquet")
 
 
@@ -156,7 +157,7 @@ def _stopped(cell: Cell) -> Tree:
 
 def _drawn(cells: Sequence[Cell], truths: Mapping[int, DetectionTable], only: str | None = None) -> Draws:
     """Return the resampled AP of a row, or of one class of it."""
-    return drawn_ap([(truths[cell.seed], _said(cell)) for cell in cells], _most(cells[0]), only)
+    return drawn_ap([(truths[cell.seed], said_of(cell)) for cell in cells], _most(cells[0]), only)
 
 
 def _counted(row: Tree) -> bool:

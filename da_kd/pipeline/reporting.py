@@ -201,16 +201,17 @@ def _scales(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
 
 
 def _edges(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
-    """Return a sentence for every teacher whose boxes were moved to end by the edges as the source's labels do."""
+    """Return a sentence for every teacher whose boxes were moved to end by the edges as labels do."""
     said = []
     for teacher in recipe.teachers:
         folder = done.get(f"edges:{teacher.name}")
         if folder is not None and (path := folder / "edges.json").is_file():
             shifts = [f"{name} {2 * shift:+.1%}" for name, shift in usual_shifts(path).items()]
+            drawn = teacher.match_edges == "target_dev"
             what = f"width and height changed by: {', '.join(shifts)}" if shifts else "none, for want of evidence"
             said.append(
                 f"Teacher '{teacher.name}': its boxes on the target were moved by the edges in the pictures; {what} "
-                "(match_edges; no label of the target was used)."
+                f"(match_edges; {'by labels of data.target_dev' if drawn else 'no label of the target was used'})."
             )
     return said
 

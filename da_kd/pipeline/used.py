@@ -85,6 +85,10 @@ def _of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[tuple[st
             count = len(nested_fraction(sets["target_labelled"], teacher.finetune.fraction))
             what = f"went on with the labels of {count} images of data.target_labelled"
             told.append((_place(teacher), f"Teacher '{teacher.name}' {what}; {last}"))
+    for teacher in recipe.teachers:
+        if teacher.match_edges == "target_dev" and "target_dev" in sets:
+            what = f"ends its boxes as the labels of {len(sets['target_dev'])} images of data.target_dev do"
+            told.append((_place(teacher), f"Teacher '{teacher.name}' {what}; {last}"))
     for place, schedule in _schedules(recipe).items():
         name = schedule.validate_on
         if name is not None and name in sets:

@@ -58,7 +58,8 @@ class Teacher(Section):
             ``data.source``).
         match_edges: the teacher's boxes on the target are moved to where the labels of the source would end, by the
             edges in the pictures; no label of the target is looked at (any kind but ``coco_file``; needs
-            ``data.source_val`` or ``data.source``).
+            ``data.source_val`` or ``data.source``). ``target_dev``: to where the labels of ``data.target_dev`` end, of
+            which a handful of images is enough; they count as labels used.
         weight: how much the teacher counts when boxes are merged.
         class_weights: weights for single classes of the recipe, instead of ``weight``.
         options: further settings of the adapter.
@@ -76,7 +77,7 @@ class Teacher(Section):
     classes: dict[str, ClassTarget] = Field(default_factory=dict)
     adapt: Literal["none", "batch_norm"] = "none"
     match_scale: bool = False
-    match_edges: bool = False
+    match_edges: bool | Literal["target_dev"] = False
     weight: Annotated[float, Field(gt=0)] = 1.0
     class_weights: dict[ClassName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -112,7 +113,7 @@ class Teacher(Section):
                 f"teacher '{self.name}': 'finetune' needs kind 'ultralytics' and an 'architecture', which may be a "
                 "'.pt' file to start from"
             )
-        fitted = {"adapt": self.adapt != "none", "match_scale": self.match_scale, "match_edges": self.match_edges}
+        fitted = {"adapt": self.adapt != "none", "match_scale": self.match_scale, "match_edges": bool(self.match_edges)}
         if beside := [key for key, given in fitted.items() if given]:
             raise ValueError(
                 f"teacher '{self.name}': beside 'finetune' leave {' and '.join(repr(key) for key in beside)} out; "

@@ -138,6 +138,12 @@ def stage_problems(recipe: Recipe) -> list[str]:
         for key in ("match_scale", "match_edges")
         if getattr(teacher, key) and data.source is None and data.source_val is None
     ]
+    problems += [
+        f"teachers.{teacher.name}.match_edges: needs 'data.target_dev', a handful of labelled target images; add "
+        "it, or write 'true' to end boxes as the source's labels do"
+        for teacher in recipe.teachers
+        if teacher.match_edges == "target_dev" and data.target_dev is None
+    ]
     problems += _model_problems(recipe)
     problems += _floor_problems(recipe)
     problems += _fuse_problems(recipe)

@@ -1,4 +1,4 @@
-"""Boxes that end where the labels of the source end, by the edges in the picture, around any teacher.
+"""Boxes that end where labels end, by the edges in the picture, around any teacher.
 
 People who label draw boxes close around what they see or leave some room, and a detector carries its source's habit,
 and its own error, to pictures where all else has changed. Where the edges of an object lie in the picture is seen
@@ -48,7 +48,8 @@ class Habit:
     """Where the edges of a class's objects end, seen from its boxes' sides, in widths or heights of the box.
 
     Attributes:
-        home: from the sides of the source's labels; negative is inside of the box.
+        home: from the sides of the labels that boxes are to end like, the source's or some of the target's; negative is
+            inside of the box.
         away: from the sides of the teacher's boxes on the target.
         pull: how much of the way a single box follows its own edges, 0 to 1.
     """

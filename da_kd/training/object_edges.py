@@ -1,7 +1,8 @@
 """Edge matching: how boxes lie to the edges in the picture, at home and on the target, class by class.
 
 A detector that is asked about other pictures ends its boxes elsewhere than the labels it learned from do: a little
-wider, or cut short. Both show against the edges in the picture, with no label of the target. Whether edges say anything
+wider, or cut short. Both show against the edges in the picture, with no label of the target. What does not show is how
+those who label the target draw; a handful of its labels tells. Whether edges say anything
 about a class's boxes is tried at home: an edge that is one is found in the same place when a label is made larger or
 smaller; where what is found moves along, the class's boxes stay as they are. How much single boxes follow their own
 edges is what makes them overlap the source's labels best. What is measured here is applied by ``teachers.edges``. Knows
@@ -31,6 +32,7 @@ from da_kd.teachers.edges import Habit, edge_ends, moved, surrounded
 IMAGES = 128  # of each set; where a median lies needs no more
 SURE = 0.3  # score from which a box counts
 FEWEST = 10  # boxes of a class that a median is read from
+FEWEST_DRAWN = 3  # labels of the target likewise: their sides differ less than a detector's, and few are what there is
 STEADY = 0.75  # how firmly edges must lie where they are: 1 is as in a drawing, in mere noise it is about 0.3
 _OTHER = (0.08, -0.08)  # how much larger or smaller, at every side, labels are made to see whether edges stay
 PULLS = (0.0, 0.25, 0.5)
@@ -63,19 +65,29 @@ class _Class:
 
     Attributes:
         labels: (N, 4) where the edges at the source's labels end.
+        drawn: (N, 4) likewise at labels of the target.
         firm: (N, 4) by how much they stay when a label is made larger or smaller: 1 entirely, 0 not at all.
         away: (N, 4) where they end at the teacher's boxes on the target.
         matched: its boxes at home.
     """
 
     labels: list[Floats] = field(default_factory=list)
+    drawn: list[Floats] = field(default_factory=list)
     firm: list[Floats] = field(default_factory=list)
     away: list[Floats] = field(default_factory=list)
     matched: list[_Match] = field(default_factory=list)
 
 
 def match_edges(
-    at_home: Teacher, adapted: Teacher, home: ImageSet, target: ImageSet, index: Index, device: str, out: Path, job: Job
+    at_home: Teacher,
+    adapted: Teacher,
+    home: ImageSet,
+    target: ImageSet,
+    index: Index,
+    device: str,
+    out: Path,
+    job: Job,
+    drawn: ImageSet | None = None,
 ) -> None:
     """Write ``edges.json`` into ``out``: by the teacher's own class names, what ``teachers.edges`` needs, and why.
 
@@ -88,6 +100,8 @@ def match_edges(
         device: where it runs.
         out: the output folder.
         job: where progress goes.
+        drawn: labelled target images, in ``home``'s classes; boxes of classes that are among them end as these do, and
+            not as the source's.
 
     Raises:
         DataError: an image cannot be read any more.
@@ -104,6 +118,10 @@ def match_edges(
         _look_home(pixels, home.table, said_home, row, place, seen)
     for row, pixels in _pictures(target, job):
         _look_away(pixels, said_away, row, seen)
+    if drawn is not None:
+        drawn = spread(drawn, IMAGES)
+        for row, pixels in _pictures(drawn, job):
+            _look_drawn(pixels, drawn.table, row, place, seen)
     found = {name: figures for name, each in zip(names, seen, strict=True) if (figures := _judged(each)) is not None}
     for name in names:
         job.note(_sentence(name, found.get(name)))
@@ -157,6 +175,16 @@ def _look_away(pixels: Pixels, said: DetectionTable, row: int, seen: list[_Class
         each.away.append(ends[found.label[whole] == own])
 
 
+def _look_drawn(pixels: Pixels, labels: DetectionTable, row: int, place: IntArray, seen: list[_Class]) -> None:
+    """Add what a labelled picture of the target shows."""
+    truth = labels.at(row)
+    known = truth.xyxy.astype(np.float64)
+    whole = surrounded(known, pixels.shape[1], pixels.shape[0])
+    ends = edge_ends(pixels, known[whole])
+    for own, name in enumerate(place):
+        seen[own].drawn.append(ends[truth.label[whole] == name])
+
+
 def _judged(seen: _Class) -> dict[str, float] | None:
     """Return what was measured of a class and how far its boxes follow edges; None where too few were seen."""
     labels, firms, away = (_seen(each) for each in (seen.labels, seen.firm, seen.away))
@@ -166,15 +194,16 @@ def _judged(seen: _Class) -> dict[str, float] | None:
     home = np.stack([match.ends for match in matched])
     usual = Habit(float(np.median(labels)), float(np.median(home)), 0.0)
     fits = [_fit(matched, Habit(usual.home, usual.away, pull).shift(home)) for pull in PULLS]
-    best, firm = int(np.argmax(fits)), float(np.median(firms))
+    best, firm, drawn = int(np.argmax(fits)), float(np.median(firms)), _seen(seen.drawn)
     return {
-        "home": usual.home,
+        "home": float(np.median(drawn)) if len(drawn) >= FEWEST_DRAWN else usual.home,
         "at_home": usual.away,
         "away": float(np.median(away)),
         "pull": PULLS[best],
         "firm": firm,
         "follows": firm >= STEADY,
         "labels": len(labels),
+        "labels_of_target": len(drawn) if len(drawn) >= FEWEST_DRAWN else 0,
         "boxes": len(away),
         "iou": _fit(matched, np.zeros_like(home)),
         "iou_moved": fits[best],
@@ -204,4 +233,6 @@ def _sentence(name: str, figures: dict[str, float] | None) -> str:
     habit = Habit(figures["home"], figures["away"], 0.0)
     change = 2 * float(habit.shift(np.array([habit.away]))[0])
     how = "wider and higher" if change > 0 else "less wide and high"
-    return f"Boxes of '{name}' become {abs(change):.1%} {how}, to end by the edges as labels of the source do."
+    count = figures["labels_of_target"]
+    whose = f"{count:.0f} labels of the target" if count else "labels of the source"
+    return f"Boxes of '{name}' become {abs(change):.1%} {how}, to end by the edges as {whose} do."

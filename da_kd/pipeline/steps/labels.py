@@ -145,12 +145,16 @@ def add_edges(builder: Builder, teacher: Teacher) -> None:
         f"data.{name}": builder.hashes[name],
         "data.target": builder.hashes["target"],
     }
+    drawn = builder.inputs.get("target_dev") if teacher.match_edges == "target_dev" else None
+    if drawn is not None:
+        parts["data.target_dev"] = builder.hashes["target_dev"]
 
     def index(words: Vocabulary) -> tuple[int, ...]:
         return fuse.class_map(teacher.name, words, classes, teacher.classes).index
 
     def work(out: Path, job: Job) -> None:
-        match_edges(at_home, adapted, home, target, index, resolve_device(builder.recipe.device), out, job)
+        device = resolve_device(builder.recipe.device)
+        match_edges(at_home, adapted, home, target, index, device, out, job, drawn=drawn)
 
     units = min(len(home), IMAGES) + min(len(target), IMAGES)
     builder.add(f"edges:{teacher.name}", "teach", parts, units, work, kind="adapt")

@@ -154,6 +154,22 @@ def test_edges_are_matched_in_a_step_of_its_own_that_no_target_label_decides(rec
     assert views["teachers.own.views.flip"] is True
 
 
+LIKE_THE_TARGET = ("teachers.own.match_edges=target_dev", "data.target_dev={path: target}")
+
+
+def test_edges_matched_by_labels_of_the_target_count_them_as_used(recipe, steps, tmp_path):
+    plain, new = recipe("teachers.own.match_edges=true"), recipe(*LIKE_THE_TARGET)
+    told, before = parts(steps(new), "edges:own"), parts(steps(plain), "edges:own")
+    assert {key: value for key, value in told.items() if key != "data.target_dev"} == before
+    assert "data.target_dev" in told
+    inputs = load_inputs(new, Store(tmp_path / "runs"), Job())
+    (sentence,) = labels_of_trainings(new, inputs.sets)
+    assert "ends its boxes as the labels of" in sentence and "data.target_dev" in sentence
+    assert labels_of_row("student", 3, new, inputs.sets) == sentence
+    with pytest.raises(RecipeError, match=r"teachers\.own\.match_edges: needs 'data\.target_dev'"):
+        recipe("teachers.own.match_edges=target_dev")
+
+
 def test_edges_that_cannot_be_matched_are_refused_with_the_reason(recipe):
     with pytest.raises(RecipeError, match=r"'match_edges' needs a model that can be asked; found 'coco_file'"):
         recipe("teachers=[{name: one, kind: coco_file, weights: x.json, match_edges: true}]", "teach=null")

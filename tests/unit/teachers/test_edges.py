@@ -128,9 +128,9 @@ class Sayer:
 
 @pytest.fixture
 def laboratory(tmp_path):
-    """Return labelled pictures whose boxes leave a margin of a twentieth, by folder: the images and what is in them."""
+    """Return labelled pictures whose boxes leave a margin, by folder: the images and what is in them."""
 
-    def made(name, count=8):
+    def made(name, count=8, margin=0.05):
         chance, folder, boxes = np.random.default_rng(len(name)), tmp_path / name, {}
         for part in ("images", "labels"):
             (folder / part / "train").mkdir(parents=True)
@@ -144,7 +144,7 @@ def laboratory(tmp_path):
             Picture.fromarray(pixels).save(folder / "images" / "train" / f"{number}.png")
             lines = [
                 f"{label} {(b[0] + b[2]) / 640} {(b[1] + b[3]) / 640} {(b[2] - b[0]) / 320} {(b[3] - b[1]) / 320}"
-                for label, each in ((CELL, grown(cells, 0.05)), (GHOST, ghosts))
+                for label, each in ((CELL, grown(cells, margin)), (GHOST, ghosts))
                 for b in each
             ]
             (folder / "labels" / "train" / f"{number}.txt").write_text("\n".join(lines))
@@ -181,6 +181,23 @@ def test_the_margin_of_the_labels_at_home_is_carried_to_the_target(laboratory, t
     after = np.diag(iou(answer.xyxy[:4].astype(float), wanted)).mean()
     assert before < 0.87 and after > 0.94
     np.testing.assert_allclose(answer.xyxy[4:], away[key][1], atol=1e-3)
+
+
+def test_boxes_end_as_a_handful_of_labels_of_the_target_do_where_they_are_given(laboratory, tmp_path):
+    (home, at_home), (target, away) = laboratory("home"), laboratory("target")
+    index = lambda words: [{"thing": CELL}.get(word, -1) for word in words]  # noqa: E731
+    labelled, _ = laboratory("labelled", count=1, margin=0.0)
+    heard = []
+    for count, wanted in ((4, 0.0), (2, 0.05)):  # of two, nothing is believed
+        table = labelled.table.pick_boxes(np.arange(len(labelled.table.xyxy)) < count)
+        drawn = dataclasses.replace(labelled, table=table)
+        sayers = Sayer(at_home, 0.05), Sayer(away, 0.12)
+        match_edges(*sayers, home, target, index, "cpu", tmp_path, Job(heard.append), drawn=drawn)
+        figures = json.loads((tmp_path / "edges.json").read_text())["thing"]
+        assert figures["labels_of_target"] == (4 if count == 4 else 0)
+        shift = read_habits(tmp_path / "edges.json")["thing"].shift(np.array(figures["away"]))
+        assert shift * 1.24 == pytest.approx(wanted - 0.12, abs=0.02)  # boxes drawn at 0.12 are 1.24 times as large
+    assert any("as 4 labels of the target do" in getattr(event, "text", "") for event in heard)
 
 
 def test_a_class_whose_labels_have_nothing_to_do_with_edges_is_left_alone(laboratory, tmp_path):
