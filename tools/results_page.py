@@ -23,7 +23,8 @@ from da_kd.errors import DaKdError
 
 COMMAND = "python tools/results_page.py"
 _ORDER = (
-    *("labels_optional", "ten_images", "box_habits", "small_student", "unlabelled", "two_teachers", "same_classes", "few_labels", "label_curve"),
+    *("labels_optional", "box_habits", "ten_images", "small_student"),
+    *("unlabelled", "two_teachers", "same_classes", "few_labels", "label_curve"),
     *("corruptions", "parts"),
 )
 
