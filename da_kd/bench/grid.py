@@ -287,8 +287,8 @@ class GridFile:
         why = "nothing is frozen yet" if self.grid.frozen is None else f"a choice changed since {self.grid.frozen}"
         raise InputError(
             f"--final scores on the test images, and {why}. Make every choice on the development images; then write "
-            f"the line 'frozen: \"{found}\"' into {self.path} (in quotes: a hash can look like a number), and run the same "
-            "command again."
+            f"the line 'frozen: \"{found}\"' into {self.path} (in quotes: a hash can look like a number), and run the "
+            "same command again."
         )
 
 
