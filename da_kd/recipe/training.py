@@ -37,7 +37,8 @@ class Schedule(Section):
             numbers of images compare.
         batch: images per step. ``auto`` takes what the library finds to fill 60 % of a GPU's memory, and 16 elsewhere;
             results then depend on the machine.
-        lr: first learning rate.
+        lr: learning rate after the warm-up, which takes three epochs, but 100 steps at least and a tenth of the
+            training at most; it falls from then on.
         optimizer: the optimiser's name.
         freeze: number of first layers that stay as they are.
         validate_on: labelled images that the averaged weights are scored on after every epoch; the best epoch's (by AP)

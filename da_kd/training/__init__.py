@@ -1,6 +1,7 @@
 """Training: the one room for ultralytics' trainer. *teach*, *distill*, *finetune* and the baselines all train here."""
 
 from da_kd.training.adapt import adapt, adapt_batch_norm
+from da_kd.training.arguments import warmup_epochs
 from da_kd.training.beforehand import training_problems
 from da_kd.training.mixing import Extra, mixed
 from da_kd.training.object_edges import match_edges
@@ -25,4 +26,5 @@ __all__ = [
     "read_result",
     "train",
     "training_problems",
+    "warmup_epochs",
 ]

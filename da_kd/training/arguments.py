@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from da_kd.training.augment import PRESETS
 from da_kd.training.task import TrainingTask
 
 _CACHE_LIMIT = 1 << 30  # bytes of decoded images that are kept in memory while training
+_WARM = 100  # steps; AdamW that rises to its rate in fewer never makes up for it in a short training (docs/lab-log.md)
 
 
 def library_arguments(task: TrainingTask, folder: Path, epochs: int, batch: int) -> dict[str, Any]:
@@ -58,7 +60,17 @@ def library_arguments(task: TrainingTask, folder: Path, epochs: int, batch: int)
     }
     defaults = {
         "close_mosaic": round(epochs * 0.2),
-        "warmup_epochs": min(3.0, epochs * 0.1),
+        "warmup_epochs": warmup_epochs(epochs, math.ceil(len(task.lesson.order) / batch)),
         "warmup_bias_lr": 0.0 if adaptive else 0.1,
     }
     return {**defaults, **PRESETS[schedule.augment], **schedule.args, **ours}
+
+
+def warmup_epochs(epochs: int, per_epoch: int) -> float:
+    """Return over how many epochs the learning rate rises: three, but 100 steps at least and a tenth of all at most.
+
+    Args:
+        epochs: of the training.
+        per_epoch: optimiser steps of each.
+    """
+    return min(epochs * 0.1, max(3.0, _WARM / per_epoch))

@@ -13,7 +13,7 @@ from da_kd.data import ImageSet
 from da_kd.detections import State
 from da_kd.hashing import hash_file
 from da_kd.recipe import Architecture, Schedule
-from da_kd.training import doubtful
+from da_kd.training import doubtful, warmup_epochs
 
 
 def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -77,6 +77,24 @@ def training_steps(schedule: Schedule, images: ImageSet, more: float = 0) -> int
     """Return the most optimiser steps that a training takes; validation may end it before."""
     _, per_epoch, epochs = _length(schedule, images, more)
     return epochs * per_epoch
+
+
+def training_version(base: int, schedule: Schedule, images: ImageSet, more: float = 0, *, shrinks: bool = False) -> int:
+    """Return the version of a training of the ultralytics package: three later where its rate rises over more steps.
+
+    Since then it rises over 100 steps at least where epochs are short, and no longer over three of these.
+
+    Args:
+        base: the version without that.
+        schedule: how long it trains.
+        images: the images.
+        more: how many are mixed in for each of them.
+        shrinks: epochs may be shorter than is planned, as images with ground truth are left out of the others.
+    """
+    _, per_epoch, epochs = _length(schedule, images, more)
+    before = min(3.0, epochs * 0.1)
+    longer = "warmup_epochs" not in schedule.args and warmup_epochs(epochs, per_epoch) > before
+    return base + 3 if longer or shrinks else base
 
 
 def _length(schedule: Schedule, images: ImageSet, more: float) -> tuple[int, int, int]:

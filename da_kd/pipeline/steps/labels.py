@@ -23,6 +23,7 @@ from da_kd.pipeline.steps.keys import (
     keys_of,
     training_steps,
     training_units,
+    training_version,
 )
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
 from da_kd.pipeline.steps.restyling import RESTYLED, copies_for, copies_of
@@ -70,6 +71,8 @@ def add_teach(builder: Builder, teacher: Teacher) -> None:
 
     more = copies + (1 + copies) * schedule.target_labelled
     units, version = training_units(architecture, schedule, images, more), ground_truth_version(images)
+    if teacher.kind == "ultralytics":
+        version = training_version(version, schedule, images, more)
     steps = training_steps(schedule, images, more)
     builder.add(f"teach:{teacher.name}", "teach", parts, units, work, version=version, training_steps=steps)
 
@@ -98,7 +101,7 @@ def add_tune(builder: Builder, teacher: Teacher, config: TeacherFinetune) -> Non
         teach.go_on(teacher.name, architecture, config, labelled, start, setting, out, job, score)
 
     units, version = training_units(architecture, config, labelled), ground_truth_version(labelled)
-    steps = training_steps(config, labelled)
+    version, steps = training_version(version, config, labelled), training_steps(config, labelled)
     builder.add(name, "teach", parts, units, work, version=version, training_steps=steps)
 
 

@@ -21,6 +21,7 @@ from da_kd.pipeline.steps.keys import (
     schedule_keys,
     training_steps,
     training_units,
+    training_version,
     weighs_truth,
 )
 from da_kd.pipeline.steps.learning import extras_of, extras_parts, scorer_of, scorer_parts
@@ -93,6 +94,7 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
 
     mixed_in = sum(rates.values())
     units, steps = training_units(recipe.student, config, target, mixed_in), training_steps(config, target, mixed_in)
+    version = training_version(version, config, target, mixed_in, shrinks=rates["target_labelled"] > 0)
     builder.add(name or this.name("student"), "distill", parts, units, work, version=version, training_steps=steps)
 
 
@@ -223,6 +225,7 @@ def add_finetune(builder: Builder) -> None:
     steps, version = training_steps(config, labelled, mix.source + mix.pseudo), ground_truth_version(labelled)
     if weighs_truth(signals.weight, [labelled, *([builder.inputs.get("source")] if mix.source else ())]):
         version = 3  # all ground truth counts 1
+    version = training_version(version, config, labelled, mix.source + mix.pseudo)
     builder.add("finetuned", "finetune", parts, units, work, version=version, training_steps=steps)
 
 
@@ -255,7 +258,7 @@ def add_baseline(
         job.note(f"'{name}' learned from {result.images} images, {result.boxes} boxes, {result.steps} steps.")
 
     units, version = training_units(recipe.student, schedule, images, more), ground_truth_version(images)
-    steps = training_steps(schedule, images, more)
+    steps, version = training_steps(schedule, images, more), training_version(version, schedule, images, more)
     builder.add(name, stage, parts, units, work, kind="baselines", version=version, training_steps=steps)
 
 

@@ -233,3 +233,17 @@ def test_what_goes_on_from_the_source_alone_tells_of_its_own_epochs(recipe, tmp_
     wanted = recipe(DEV, "finetune={epochs: 1, init: source, validate_on: target_dev}")
     sets = load_inputs(wanted, Store(tmp_path / "runs"), Job()).sets
     assert "Epochs of 'finetune' were chosen" in labels_of_row("finetuned", 4, wanted, sets)
+
+
+def test_only_trainings_of_many_short_epochs_are_made_again_for_their_longer_warmup(recipe, steps) -> None:
+    def again(*changes):
+        made = steps(recipe(*changes))
+        return {name for name, step in made.items() if step.training_steps and step.output.version > 1}
+
+    assert again("distill.epochs=30", "finetune.epochs=30", "teach.epochs=30") == set()
+    assert again("distill.epochs=31") == {"student", "source_only", "oracle"}
+    assert again("finetune.epochs=31") == {"finetuned"}
+    assert again("teach.epochs=31") == {"teach:own"}
+    assert again("distill.epochs=31", "distill.args.warmup_epochs=3") == set()
+    # Labelled images are left out of the others, so that epochs may be shorter than anybody plans.
+    assert again("distill.mix.target_labelled=0.1") == {"student"}
