@@ -226,7 +226,7 @@ def _words(rows: Sequence[Mapping[str, Any]], source: Habits, target: Habits) ->
             f"Where the edge ends beside a label's sides, in widths or heights of the box (BCCD and PBC; negative: "
             f"the label leaves room): {habits}.",
             f"An oracle that ends its boxes as BCCD's labels do wins {_percent(best['recovered'])} of the gap, and by "
-            f"class {classes}. More than that asks for labels of the target, or for luck.",
+            f"class {classes}. More than that asks for labels of the target, or for a better detector than this one.",
         ],
     }
 

@@ -27,7 +27,7 @@ from da_kd.stages.evaluate.metrics import Metrics, gap_recovered, score_tables
 from da_kd.stages.report import ReportFacts, write_report
 from da_kd.stages.teach import with_restyled
 from da_kd.store import Store, library_versions, write_json
-from da_kd.teachers.edges import usual_shifts
+from da_kd.teachers.edges import like_the_target, usual_shifts
 from da_kd.training import read_result
 
 _REPORT_VERSION = 7
@@ -207,11 +207,12 @@ def _edges(recipe: Recipe, done: Mapping[str, Path]) -> list[str]:
         folder = done.get(f"edges:{teacher.name}")
         if folder is not None and (path := folder / "edges.json").is_file():
             shifts = [f"{name} {2 * shift:+.1%}" for name, shift in usual_shifts(path).items()]
-            drawn = teacher.match_edges == "target_dev"
+            drawn = ", ".join(like_the_target(path))
+            whose = f"as data.target_dev shows for {drawn}" if drawn else "no label of the target was used"
             what = f"width and height changed by: {', '.join(shifts)}" if shifts else "none, for want of evidence"
             said.append(
                 f"Teacher '{teacher.name}': its boxes on the target were moved by the edges in the pictures; {what} "
-                f"(match_edges; {'by labels of data.target_dev' if drawn else 'no label of the target was used'})."
+                f"(match_edges; {whose})."
             )
     return said
 

@@ -9,6 +9,7 @@ from da_kd.data import ImageSet, nested_fraction
 from da_kd.pipeline.steps import absent_rows
 from da_kd.recipe import Recipe, Schedule, Teacher
 from da_kd.stages import fuse
+from da_kd.training.object_edges import IMAGES
 
 _MIX = "distill.mix"
 
@@ -87,7 +88,8 @@ def _of_trainings(recipe: Recipe, sets: Mapping[str, ImageSet]) -> list[tuple[st
             told.append((_place(teacher), f"Teacher '{teacher.name}' {what}; {last}"))
     for teacher in recipe.teachers:
         if teacher.match_edges == "target_dev" and "target_dev" in sets:
-            what = f"ends its boxes as the labels of {len(sets['target_dev'])} images of data.target_dev do"
+            count = min(len(sets["target_dev"]), IMAGES)
+            what = f"ends its boxes as the labels of {count} images of data.target_dev do"
             told.append((_place(teacher), f"Teacher '{teacher.name}' {what}; {last}"))
     for place, schedule in _schedules(recipe).items():
         name = schedule.validate_on

@@ -38,7 +38,7 @@ class Schedule(Section):
         batch: images per step. ``auto`` takes what the library finds to fill 60 % of a GPU's memory, and 16 elsewhere;
             results then depend on the machine.
         lr: learning rate after the warm-up, which takes three epochs, but 100 steps at least and a tenth of the
-            training at most; it falls from then on.
+            training at most (for teachers of kind ``torchvision`` a tenth); it falls from then on.
         optimizer: the optimiser's name.
         freeze: number of first layers that stay as they are.
         validate_on: labelled images that the averaged weights are scored on after every epoch; the best epoch's (by AP)

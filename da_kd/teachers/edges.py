@@ -66,7 +66,7 @@ class Habit:
 
 
 class EdgedTeacher:
-    """A teacher whose boxes are moved, side by side, to where those of the source would end.
+    """A teacher whose boxes are moved, side by side, to where labels would end.
 
     Args:
         inner: the teacher.
@@ -109,6 +109,12 @@ def read_habits(path: Path) -> dict[str, Habit]:
     """Return the habits in a file of ``training.object_edges`` that move boxes, by the teacher's class names."""
     tree = json.loads(path.read_text(encoding="utf-8"))
     return {name: Habit(each["home"], each["away"], each["pull"]) for name, each in tree.items() if each["follows"]}
+
+
+def like_the_target(path: Path) -> list[str]:
+    """Return the classes whose boxes are moved to end as labels of the target do, and not as the source's, likewise."""
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    return [name for name, each in tree.items() if each["follows"] and each.get("labels_of_target", 0)]
 
 
 def usual_shifts(path: Path) -> dict[str, float]:

@@ -2,11 +2,11 @@
 
 A detector that is asked about other pictures ends its boxes elsewhere than the labels it learned from do: a little
 wider, or cut short. Both show against the edges in the picture, with no label of the target. What does not show is how
-those who label the target draw; a handful of its labels tells. Whether edges say anything
-about a class's boxes is tried at home: an edge that is one is found in the same place when a label is made larger or
-smaller; where what is found moves along, the class's boxes stay as they are. How much single boxes follow their own
-edges is what makes them overlap the source's labels best. What is measured here is applied by ``teachers.edges``. Knows
-pictures, boxes and labels of the source; must not know how the detector was trained.
+those who label the target draw; a handful of its labels tells. Whether edges say anything about a class's boxes is
+tried at home: an edge that is one is found in the same place when a label is made larger or smaller; where what is
+found moves along, the class's boxes stay as they are. How much single boxes follow their own edges is what makes them
+overlap the source's labels best. What is measured here is applied by ``teachers.edges``. Knows pictures, boxes and
+labels; must not know how the detector was trained.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def standing_line(now: Standing) -> str:
     if now.state == "paused":
         told = markup.note("The pseudo labels wait for a person: see page 4, Review.")
     if now.refused:
-        told += markup.error(f"The last start was refused: {now.refused}" if now.began else now.refused)
+        told += markup.error(f"The last start came to nothing: {now.refused}" if now.began else now.refused)
     return line + told
 
 

@@ -27,6 +27,7 @@ def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return found
 
 
+_FEW_EPOCHS = 30  # a tenth of them is no more than three
 # Keys that came later: at their default they are left out, so that what was made before them stays what it is.
 _LATER = ("validate_on", "patience", "augment", "adapt", "mix", "ema", "source_steps")
 
@@ -79,7 +80,7 @@ def training_steps(schedule: Schedule, images: ImageSet, more: float = 0) -> int
     return epochs * per_epoch
 
 
-def training_version(base: int, schedule: Schedule, images: ImageSet, more: float = 0, *, shrinks: bool = False) -> int:
+def training_version(base: int, schedule: Schedule, images: ImageSet, more: float = 0, *, sure: bool = True) -> int:
     """Return the version of a training of the ultralytics package: three later where its rate rises over more steps.
 
     Since then it rises over 100 steps at least where epochs are short, and no longer over three of these.
@@ -89,12 +90,13 @@ def training_version(base: int, schedule: Schedule, images: ImageSet, more: floa
         schedule: how long it trains.
         images: the images.
         more: how many are mixed in for each of them.
-        shrinks: epochs may be shorter than is planned, as images with ground truth are left out of the others.
+        sure: epochs are as long as is planned; else nobody knows before the images are read, and it counts as longer.
     """
+    if "warmup_epochs" in schedule.args or (schedule.epochs or math.inf) <= _FEW_EPOCHS:
+        return base
     _, per_epoch, epochs = _length(schedule, images, more)
-    before = min(3.0, epochs * 0.1)
-    longer = "warmup_epochs" not in schedule.args and warmup_epochs(epochs, per_epoch) > before
-    return base + 3 if longer or shrinks else base
+    longer = warmup_epochs(epochs, per_epoch) > min(3.0, epochs * 0.1)
+    return base + 3 if longer or not sure or schedule.batch == "auto" else base
 
 
 def _length(schedule: Schedule, images: ImageSet, more: float) -> tuple[int, int, int]:

@@ -94,7 +94,9 @@ def add_distill(builder: Builder, this: Round, review: str = "", name: str = "")
 
     mixed_in = sum(rates.values())
     units, steps = training_units(recipe.student, config, target, mixed_in), training_steps(config, target, mixed_in)
-    version = training_version(version, config, target, mixed_in, shrinks=rates["target_labelled"] > 0)
+    # Images that cannot be read are left out, and so are pseudo labels of those that ground truth is mixed in of.
+    sure = bool(target.table.ok.all()) and not rates["target_labelled"]
+    version = training_version(version, config, target, mixed_in, sure=sure)
     builder.add(name or this.name("student"), "distill", parts, units, work, version=version, training_steps=steps)
 
 
@@ -225,7 +227,7 @@ def add_finetune(builder: Builder) -> None:
     steps, version = training_steps(config, labelled, mix.source + mix.pseudo), ground_truth_version(labelled)
     if weighs_truth(signals.weight, [labelled, *([builder.inputs.get("source")] if mix.source else ())]):
         version = 3  # all ground truth counts 1
-    version = training_version(version, config, labelled, mix.source + mix.pseudo)
+    version = training_version(version, config, labelled, mix.source + mix.pseudo, sure=not mix.pseudo)
     builder.add("finetuned", "finetune", parts, units, work, version=version, training_steps=steps)
 
 

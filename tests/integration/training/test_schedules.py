@@ -343,6 +343,8 @@ def test_augmentation_sets_are_the_librarys_arguments_and_can_be_changed(task, t
     made = library_arguments(task(augment="strong", args={"mixup": 0.7}), tmp_path, 3, 5)
     assert (made["mixup"], made["cutmix"]) == (0.7, 0.2)
     assert "mosaic" not in library_arguments(task(), tmp_path, 3, 5)
+    warm = [library_arguments(task(), tmp_path, 100, batch)["warmup_epochs"] for batch in (5, 1)]
+    assert warm == [10.0, 10.0]  # 2 and 10 steps an epoch: a tenth of the training in place of three epochs
 
 
 def test_the_average_reaches_back_as_far_as_asked(task, tmp_path: Path, weights_of) -> None:

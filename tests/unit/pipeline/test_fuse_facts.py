@@ -89,9 +89,11 @@ def test_boxes_that_were_moved_are_told(recipe, tmp_path):
         "Teacher 'own': its boxes on the target were moved by the edges in the pictures; width and height changed by: "
         "WBC -6.0% (match_edges; no label of the target was used)."
     )
+    tree = {"WBC": {**figures, "labels_of_target": 4}, "RBC": {**figures, "labels_of_target": 0}}
+    (tmp_path / "edges.json").write_text(json.dumps(tree))
     own = recipe("teachers.own.match_edges=target_dev", "data.target_dev={path: target}")
     (told,) = _edges(own, {"edges:own": tmp_path})
-    assert "by labels of data.target_dev" in told
+    assert "WBC -6.0%, RBC -6.0% (match_edges; as data.target_dev shows for WBC)" in told
     (tmp_path / "edges.json").write_text("{}")
     (told,) = _edges(made, {"edges:own": tmp_path})
     assert "none, for want of evidence" in told

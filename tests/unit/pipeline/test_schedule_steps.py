@@ -246,4 +246,9 @@ def test_only_trainings_of_many_short_epochs_are_made_again_for_their_longer_war
     assert again("teach.epochs=31") == {"teach:own"}
     assert again("distill.epochs=31", "distill.args.warmup_epochs=3") == set()
     # Labelled images are left out of the others, so that epochs may be shorter than anybody plans.
-    assert again("distill.mix.target_labelled=0.1") == {"student"}
+    assert again("distill.mix.target_labelled=0.1") == again("distill.epochs=30", "distill.batch=auto") == set()
+    steps_asked = "distill={steps: 1, mix: {target_labelled: 0.1}}"
+    assert again(steps_asked) == {"student"}
+    assert again("finetune={steps: 1, mix: {pseudo: 0.1}}") == {"finetuned"}
+    assert again("distill={steps: 1, batch: auto}") == {"student", "source_only", "oracle"}
+    assert again("distill={steps: 1}", "finetune={steps: 1}") == set()

@@ -60,7 +60,7 @@ def test_a_change_of_a_finished_run_that_is_refused_leaves_it_done_and_says_why(
     (run.folder / "launch.log").write_text("Error: x.yaml has 1 mistake:\n  - nonsense: no such key\n")
     now = standing(run)
     assert (now.state, now.pid) == ("done", None)
-    assert "The last start was refused: x.yaml has 1 mistake" in standing_line(now)
+    assert "The last start came to nothing: x.yaml has 1 mistake" in standing_line(now)
 
 
 def test_a_run_that_goes_on_starts_until_its_process_has_written_so(running):
