@@ -314,6 +314,8 @@ def _wanted(item: Mapping[str, Any]) -> str:
         "int_parsing": "expected a whole number",
         "int_from_float": "expected a whole number",
         "float_parsing": "expected a number",
+        "bool_parsing": "expected true or false",
+        "bool_type": "expected true or false",
         "greater_than_equal": f"expected a number from {limits.get('ge')} on",
     }
     text = item["msg"].replace("Input should be", "expected").replace("Input should", "expected it to")

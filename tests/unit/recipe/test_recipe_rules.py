@@ -136,6 +136,10 @@ def test_one_threshold_stands_for_all_and_one_split_for_a_list(small):
             "student.model=yolo11n",
             "student.model: expected a model YAML or a '.pt' file; found 'yolo11n'; did you mean 'yolo11n.yaml'?",
         ),
+        (
+            "teachers.0.match_edges=sometimes",
+            "teachers.0.match_edges: expected true or false, or 'target_dev'; found the text 'sometimes'",
+        ),
         ("teach.batch=0", "teach.batch: expected a number from 1 on, or 'auto'; found the number 0"),
         ("distill.batch=auto2", "distill.batch: expected a whole number, or 'auto'; found the text 'auto2'"),
         ("distill.lr=.inf", "distill.lr: expected a finite number; found the number inf"),
