@@ -138,7 +138,8 @@ teachers:
     architecture: {{model: {answers.teacher}, imgsz: {answers.imgsz}}}  # trained from scratch
     adapt: batch_norm      # fits the teacher's statistics to the target images, without labels; takes seconds
     # match_scale: true    # likewise its input size, where objects of the target are larger or smaller
-    # match_edges: true    # likewise where its boxes end, by the edges in the pictures
+    # match_edges: true    # likewise where its boxes end, by the edges in the pictures; target_dev: as in a few
+    #                        labelled images of the target, which say more
 teach: {{epochs: {answers.epochs}, batch: 16}}
 """
 
