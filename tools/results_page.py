@@ -17,11 +17,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from da_kd.bench.files import read_tree_of
 from da_kd.bench.page import key_of, page
 from da_kd.errors import DaKdError
 
 COMMAND = "python tools/results_page.py"
+GRIDS = Path(__file__).parents[1] / "recipes" / "bench"
 _ORDER = (
     *("labels_optional", "box_habits", "ten_images", "small_student"),
     *("unlabelled", "two_teachers", "same_classes", "few_labels", "label_curve"),
@@ -51,7 +54,16 @@ def page_of(docs: Path) -> str:
     trees = [json.loads(path.read_text(encoding="utf-8")) for path in (docs / "results").glob("*.json")]
     names = {key_of(tree): f"images/results-{key_of(tree)}.png" for tree in trees}
     pictures = {key: name for key, name in names.items() if (docs / name).is_file()}
-    return page(sorted(trees, key=_place), pictures, COMMAND) if trees else ""
+    changed = {key_of(tree) for tree in trees if _changed(tree)}
+    return page(sorted(trees, key=_place), pictures, COMMAND, changed) if trees else ""
+
+
+def _changed(tree: dict[str, Any]) -> bool:
+    """Return whether the grid of a table is frozen with other choices than the table was made with."""
+    path = GRIDS / f"{tree['name']}.yaml"
+    if not tree.get("frozen") or not path.is_file():
+        return False
+    return bool(yaml.safe_load(path.read_text(encoding="utf-8"))["frozen"] != tree["frozen"])
 
 
 def _take(workspace: Path, docs: Path) -> None:

@@ -6,7 +6,7 @@ Knows the trees of figures alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from da_kd.bench.claims import Tree
@@ -32,10 +32,11 @@ comparisons that it stands on do, beyond their 95 % intervals if nothing else is
 
 {lines}
 """
+_CHANGED = "**Choices of this grid have been changed since**: the command makes another table now."
 _ANCHOR = re.compile(r"[^\w\- ]")
 
 
-def page(trees: Sequence[Tree], pictures: Mapping[str, str], command: str) -> str:
+def page(trees: Sequence[Tree], pictures: Mapping[str, str], command: str, changed: Collection[str] = ()) -> str:
     """Return the page as Markdown.
 
     Args:
@@ -43,9 +44,10 @@ def page(trees: Sequence[Tree], pictures: Mapping[str, str], command: str) -> st
         pictures: by name of a table and what it was scored on (``<name>-<test or development>``), its plot as seen from
             the page.
         command: what made the page.
+        changed: the tables whose grids have other choices by now, named likewise.
     """
     head = _HEAD.format(command=command, summary=_summary(trees), claims=_claims(trees))
-    return "\n".join([head, *(_section(tree, pictures) for tree in trees)])
+    return "\n".join([head, *(_section(tree, pictures, changed) for tree in trees)])
 
 
 def _claims(trees: Sequence[Tree]) -> str:
@@ -105,9 +107,10 @@ def _better(tree: Tree) -> str:
     return ", ".join(told) or "none"
 
 
-def _section(tree: Tree, pictures: Mapping[str, str]) -> str:
+def _section(tree: Tree, pictures: Mapping[str, str], changed: Collection[str]) -> str:
     table = measured_markdown(tree) if "lines" in tree else markdown(tree)
-    parts = [f"## {_title(tree)}", tree["about"].strip(), _made(tree), table.strip()]
+    since = _CHANGED if key_of(tree) in changed else ""
+    parts = [f"## {_title(tree)}", tree["about"].strip(), _made(tree), since, table.strip()]
     if key_of(tree) in pictures:
         parts.append(f"![{_in_words(tree)}]({pictures[key_of(tree)]})")
     return "\n\n".join(part for part in parts if part) + "\n"

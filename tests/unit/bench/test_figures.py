@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from da_kd.bench.figures import _recovered, seconds_of, tree_of
 from da_kd.bench.files import note_sitting, read_tree_of, write_all, write_measured
@@ -219,6 +220,18 @@ def test_the_page_is_made_by_one_command_and_again_from_what_it_kept(tree, tmp_p
     (docs / "results.md").unlink()
     assert results_page("--docs", docs) == 0
     assert (docs / "results.md").read_text() == first
+
+
+def test_a_table_whose_grid_is_frozen_with_other_choices_by_now_says_so(tree, tmp_path, results_page):
+    frozen = yaml.safe_load((ROOT / "recipes" / "bench" / "unlabelled.yaml").read_text())["frozen"]
+    told = []
+    for number, choices in enumerate((frozen, "0123456789ab")):
+        workspace, docs = tmp_path / f"runs{number}", tmp_path / f"docs{number}"
+        made = {**tree(), "duplicates": [], "name": "unlabelled", "frozen": choices}
+        write_all(made, workspace / "bench" / "unlabelled-test", "", 0.0)
+        assert results_page("--take", workspace, "--docs", docs) == 0
+        told.append("have been changed since" in (docs / "results.md").read_text())
+    assert told == [False, True]
 
 
 def test_the_projects_page_is_the_one_of_its_tables(results_page):
