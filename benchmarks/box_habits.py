@@ -37,7 +37,7 @@ from da_kd.detections import DetectionTable
 from da_kd.errors import DaKdError, DataError
 from da_kd.events import Job
 from da_kd.stages.evaluate.metrics import score_tables
-from da_kd.teachers.edges import edge_ends, moved, surrounded
+from da_kd.teachers.edges import moved, whole_ends
 
 GRID = Path(__file__).parents[1] / "recipes" / "bench" / "labels_optional.yaml"
 LOW, HIGH = "source_only", "oracle"
@@ -120,9 +120,7 @@ def habits_of(images: ImageSet) -> dict[str, float]:
     seen: dict[str, list[Any]] = {name: [] for name in images.vocabulary}
     for row in range(len(images)):
         pixels, labels = read_image(images.path(row)), images.table.at(row)
-        boxes = labels.xyxy.astype(np.float64)
-        whole = surrounded(boxes, pixels.shape[1], pixels.shape[0])
-        ends = edge_ends(pixels, boxes[whole])
+        whole, ends = whole_ends(pixels, labels.xyxy)
         for label, name in enumerate(images.vocabulary):
             seen[name].append(ends[labels.label[whole] == label])
     return {name: float(np.nanmedian(np.concatenate(ends))) for name, ends in seen.items()}
@@ -177,14 +175,8 @@ def _row(name: str, plain: Measured, then: Measured, like: str, ends: tuple[Meas
         "per_class": plain.per_class,
         "then": {"AP": then.AP, "AP50": then.AP50, "per_class": then.per_class},
         "difference": span(then.AP - plain.AP, then.drawn - plain.drawn),
-        "recovered": span((then.AP - low.AP) / (high.AP - low.AP), _share(then.drawn, low.drawn, high.drawn)),
+        "recovered": span((then.AP - low.AP) / (high.AP - low.AP), (then.drawn - low.drawn) / (high.drawn - low.drawn)),
     }
-
-
-def _share(own: Draws, low: Draws, high: Draws) -> Draws:
-    """Return the share of the gap in every resample; the gap is wide in all of them."""
-    share: Draws = (own - low) / (high - low)
-    return share
 
 
 def _line(row: Mapping[str, Any]) -> list[str]:

@@ -17,9 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from da_kd.bench.files import read_tree_of
+from da_kd.bench.grid import load_grid
 from da_kd.bench.page import key_of, page
 from da_kd.errors import DaKdError
 
@@ -63,7 +62,7 @@ def _changed(tree: dict[str, Any]) -> bool:
     path = GRIDS / f"{tree['name']}.yaml"
     if not tree.get("frozen") or not path.is_file():
         return False
-    return bool(yaml.safe_load(path.read_text(encoding="utf-8"))["frozen"] != tree["frozen"])
+    return load_grid(path).grid.frozen != tree["frozen"]
 
 
 def _take(workspace: Path, docs: Path) -> None:

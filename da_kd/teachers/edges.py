@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -162,6 +163,13 @@ def surrounded(xyxy: Floats, width: int, height: int) -> npt.NDArray[np.bool_]:
     """Return (N,) whether an image of ``width`` by ``height`` pixels shows all that is looked at around each box."""
     around = REACH * (xyxy[:, 2:] - xyxy[:, :2])
     return np.asarray(((xyxy[:, :2] >= around) & (xyxy[:, 2:] + around <= (width, height))).all(axis=1), bool)
+
+
+def whole_ends(pixels: npt.NDArray[np.uint8], xyxy: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Return (N,) which boxes a picture shows with all that is around them, and for these (K, 4) :func:`edge_ends`."""
+    boxes = xyxy.astype(np.float64)
+    whole = surrounded(boxes, pixels.shape[1], pixels.shape[0])
+    return whole, edge_ends(pixels, boxes[whole])
 
 
 def edge_ends(pixels: npt.NDArray[np.uint8], xyxy: Floats) -> Floats:

@@ -27,7 +27,7 @@ from da_kd.events import Job
 from da_kd.store import write_json
 from da_kd.teachers import Teacher
 from da_kd.teachers.batches import predict_images
-from da_kd.teachers.edges import Habit, edge_ends, moved, surrounded
+from da_kd.teachers.edges import Habit, edge_ends, moved, whole_ends
 
 IMAGES = 128  # of each set; where a median lies needs no more
 SURE = 0.3  # score from which a box counts
@@ -144,8 +144,7 @@ def _look_home(
     high, wide = pixels.shape[:2]
     truth, boxes = labels.at(row), said.at(row)
     known, found = truth.xyxy.astype(np.float64), boxes.xyxy.astype(np.float64)
-    whole = surrounded(known, wide, high)
-    ends = edge_ends(pixels, known[whole])
+    whole, ends = whole_ends(pixels, known)
     others = (
         edge_ends(pixels, moved(known[whole], np.full_like(ends, by), wide, high)) * (1 + 2 * by) for by in _OTHER
     )
@@ -168,9 +167,7 @@ def _look_home(
 def _look_away(pixels: Pixels, said: DetectionTable, row: int, seen: list[_Class]) -> None:
     """Add what a picture of the target shows."""
     found = said.at(row)
-    boxes = found.xyxy.astype(np.float64)
-    whole = surrounded(boxes, pixels.shape[1], pixels.shape[0])
-    ends = edge_ends(pixels, boxes[whole])
+    whole, ends = whole_ends(pixels, found.xyxy)
     for own, each in enumerate(seen):
         each.away.append(ends[found.label[whole] == own])
 
@@ -178,9 +175,7 @@ def _look_away(pixels: Pixels, said: DetectionTable, row: int, seen: list[_Class
 def _look_drawn(pixels: Pixels, labels: DetectionTable, row: int, place: IntArray, seen: list[_Class]) -> None:
     """Add what a labelled picture of the target shows."""
     truth = labels.at(row)
-    known = truth.xyxy.astype(np.float64)
-    whole = surrounded(known, pixels.shape[1], pixels.shape[0])
-    ends = edge_ends(pixels, known[whole])
+    whole, ends = whole_ends(pixels, truth.xyxy)
     for own, name in enumerate(place):
         seen[own].drawn.append(ends[truth.label[whole] == name])
 

@@ -28,6 +28,7 @@ def flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 _FEW_EPOCHS = 30  # a tenth of them is no more than three
+
 # Keys that came later: at their default they are left out, so that what was made before them stays what it is.
 _LATER = ("validate_on", "patience", "augment", "adapt", "mix", "ema", "source_steps")
 
