@@ -67,6 +67,7 @@ def test_source_weights_can_go_on_with_labels_and_no_pseudo_label(cells):
             {"data.target_dev": 2},
         ),
         ({"model": "student", "set": {"fuse.calibrate": "logistic"}}, {"data.target_dev": 2}),
+        ({"model": "student", "set": {"teachers.0.match_edges": "target_dev"}}, {"data.target_dev": 2}),
     ],
 )
 def test_labels_of_the_target_are_found_wherever_they_went_in_and_only_there(cells, row, used):
