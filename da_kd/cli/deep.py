@@ -5,12 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from da_kd.cli.words import WORKSPACE
 from da_kd.errors import Cancelled, DaKdError, RecipeError
 from da_kd.events import Job
 from da_kd.recipe import Recipe, Teacher
 from da_kd.stages.fuse.classes import ClassMap, check_all_seen, class_map, hints
+
+if TYPE_CHECKING:
+    from da_kd.pipeline import Inputs
 
 _SETS = ("source", "source_val", "target", "target_labelled", "target_dev", "test")
 
@@ -60,8 +64,16 @@ def _data(recipe: Recipe, workspace: Path, job: Job) -> list[str]:
             alone = recipe.model_copy(update={"data": recipe.data.model_copy(update=others)})
             _tried(problems, lambda alone=alone: load_inputs(alone, store, job))  # type: ignore[misc]
     if not problems:
-        _tried(problems, lambda: load_inputs(recipe, store, job))
+        _tried(problems, lambda: _tell_unreadable(load_inputs(recipe, store, job), job))
     return problems
+
+
+def _tell_unreadable(inputs: Inputs, job: Job) -> None:
+    """Say which sets have images that a run will go on without."""
+    for name, images in inputs.sets.items():
+        bad = [f"{key}: {reason}" for key, reason in zip(images.table.key, images.table.reason, strict=True) if reason]
+        if bad:
+            job.warn(f"data.{name}: {len(bad)} of {len(images)} images cannot be read and are left out ({bad[0]}).")
 
 
 def _teachers(recipe: Recipe, job: Job) -> list[str]:

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 HEAVY = ("torch", "numpy", "ultralytics", "fiftyone", "pyarrow", "PIL", "pycocotools", "plotly")
 
@@ -78,6 +79,18 @@ def test_deep_finds_rendered_sets_in_a_workspace_that_is_not_beside_the_recipe(d
     result = da_kd("check", place, "--deep")
     assert result.exit_code == 0, result.stderr
     assert not (place.parent / "runs").exists()
+
+
+def test_deep_tells_of_images_that_a_run_goes_on_without(da_kd, recipe):
+    photographs = recipe.parent / "photographs"
+    photographs.mkdir()
+    for number in range(6):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(photographs / f"{number}.png")
+    (photographs / "bad.jpg").write_text("no picture")
+    result = da_kd("check", recipe, "--deep", "--set", "data.target={path: photographs}")
+    assert result.exit_code == 0, result.stderr
+    told = " ".join(result.stdout.split())
+    assert told.count("data.target: 1 of 7 images cannot be read and are left out (bad.jpg: not an image).") == 1
 
 
 def test_an_unknown_kind_of_teacher_is_a_mistake_without_deep(da_kd, recipe):
