@@ -26,7 +26,7 @@ COMMAND = "python tools/results_page.py"
 GRIDS = Path(__file__).parents[1] / "recipes" / "bench"
 _ORDER = (
     *("labels_optional", "box_habits", "ten_images", "small_student"),
-    *("unlabelled", "two_teachers", "same_classes", "few_labels", "label_curve"),
+    *("unlabelled", "two_teachers", "same_classes", "few_labels", "few_labels_long", "label_curve"),
     *("corruptions", "parts"),
 )
 
