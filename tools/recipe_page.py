@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -18,10 +18,10 @@ HEAD = """# The recipe, key by key
 
 <!-- Made by tools/recipe_page.py from da_kd/recipe/; do not edit. -->
 
-One YAML file. A section that is absent is a stage left out; a key that is absent has the default below. Relative paths
-count from the recipe's folder, `data.*.path` from `data.root`. `${NAME}` and `${NAME:-default}` are taken from the
-environment, and `--set key.sub=value` lays a change over the file (into a list by index or by an item's `name`:
-`--set teachers.big.weight=2`).
+One YAML file. What is absent has the default below: a section whose default is `-` is a stage left out, one with *see
+below* runs with its own defaults. Relative paths count from the recipe's folder, `data.*.path` from `data.root`.
+`${NAME}` and `${NAME:-default}` are taken from the environment, and `--set key.sub=value` lays a change over the file
+(into a list by index or by an item's `name`: `--set teachers.big.weight=2`).
 
 `da-kd check RECIPE` lists every mistake at once; `da-kd check RECIPE --deep` opens weights and data as well.
 """
@@ -76,7 +76,7 @@ def _section(title: str, model: type[BaseModel]) -> str:
         field = model.model_fields[name]
         key = field.alias or name
         what = known.get(key, known.get(name, "")).replace("``", "`").replace("|", "\\|")
-        lines.append(f"| `{key}` | {_default(field)} | {what} |\n")
+        lines.append(f"| `{key}` | {_default(field)} | {what}{_choices(field, what)} |\n")
     return "".join(lines)
 
 
@@ -92,6 +92,20 @@ def _attributes(text: str) -> dict[str, str]:
         elif name and line.strip():
             found[name] += " " + line.strip()
     return found
+
+
+def _choices(field: Any, what: str) -> str:
+    """Return the words that a key takes, as a sentence, where neither its default nor its description names them."""
+    words = _words(field.annotation)
+    unnamed = [word for word in words if word != field.default and f"{word}`" not in what]
+    return f" One of {', '.join(f'`{word}`' for word in words)}." if unnamed else ""
+
+
+def _words(kind: Any) -> list[str]:
+    """Return the texts that an annotation allows by name."""
+    if get_origin(kind) is Literal:
+        return [word for word in get_args(kind) if isinstance(word, str)]
+    return [word for part in get_args(kind) for word in _words(part)]
 
 
 def _default(field: Any) -> str:

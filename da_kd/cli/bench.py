@@ -28,7 +28,12 @@ def bench(
     final: Annotated[bool, typer.Option("--final", help="Score on the test images; choices must be frozen.")] = False,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="Runs side by side. Default: one a processor, or one a GPU."),
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Runs side by side. Default: one a processor with memory enough, or one on a GPU.",
+        ),
     ] = None,
     workspace: Annotated[Path, typer.Option("--workspace", metavar="DIR", help="The folder of runs.")] = WORKSPACE,
     out: Annotated[

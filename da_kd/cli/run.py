@@ -26,7 +26,7 @@ def run(
 
     What is there already is reused; an interrupted run goes on where it was.
 
-    Exit codes: 0 done, 2 wrong input, 3 paused for review, 130 stopped.
+    Exit codes: 0 done, 1 failed, 2 wrong input, 3 paused for review, 130 stopped.
     """
     from da_kd import pipeline
     from da_kd.recipe import load_recipe

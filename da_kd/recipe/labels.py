@@ -44,8 +44,9 @@ class Teacher(Section):
         architecture: what to train where there are no weights.
         schedule: how to train it; the default is the section ``teach``.
         learns: the recipe's classes that it is trained on; the default is those that the source has labels for.
-        finetune: after that it goes on with labelled target images, as a student can (kind ``ultralytics``). It needs
-            no ``adapt``, ``match_scale`` or ``match_edges`` then: the labels say what these guess.
+        finetune: after that it goes on with ``data.target_labelled``, as a student can (kind ``ultralytics``, with an
+            ``architecture``). ``adapt``, ``match_scale`` and ``match_edges`` cannot stand beside it: the labels say
+            what these guess.
         seed: of its training and of the copies it sees; the default is the recipe's. So runs of several seeds
             share a teacher.
         classes: the teacher's class names mapped to the recipe's; null drops a class. Names that are equal need no

@@ -47,7 +47,7 @@ class Report(Section):
 
 
 class Recipe(Section):
-    """Everything one adaptation needs, in the order of the pipeline; a section that is absent is a stage left out.
+    """Everything one adaptation needs, in the order of the pipeline.
 
     Attributes:
         schema: the version of this layout.

@@ -44,8 +44,8 @@ class Schedule(Section):
         validate_on: labelled images that the averaged weights are scored on after every epoch; the best epoch's (by AP)
             are the result then, not the last's. Labels of ``target_dev`` count as labels used.
         patience: beside ``validate_on``: epochs without a better AP after which the training ends.
-        augment: how images are varied: as ultralytics does by ``default``, or a ``strong`` or ``weak`` set, or
-            ``none``; ``args`` stand over it.
+        augment: how images are varied: by ``default`` as ultralytics does (but mosaic ends a fifth before the end), or
+            by a ``strong`` or ``weak`` set, or ``none``; ``args`` stand over it.
         ema: what share of its steps the moving average of the weights, which is saved and scored, reaches back over at
             the end; 0 takes the last step's weights. Without it ultralytics' own average, which in a few hundred steps
             hardly averages.
@@ -96,7 +96,8 @@ class TeachMix(Section):
 
     Attributes:
         target_labelled: how many images of ``data.target_labelled`` an epoch shows for every source image, restyled
-            copies counted; they count as labels used, by every row that stands on this teacher.
+            copies counted; they count as labels used, by every row that stands on this teacher. For teachers of kind
+            ``ultralytics``.
     """
 
     target_labelled: Rate = 0.0

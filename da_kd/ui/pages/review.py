@@ -57,8 +57,8 @@ def build(frame: Frame, tab: gr.Tab) -> None:
     def can(run: Run, now: Session) -> dict[Any, Any]:
         """Show the buttons that do something now, and their command lines."""
         made, opened = run.exists and reviewing.ready(run), now.state != "closed"
-        asked = made and recipe_of(run).review.mode == "human"
-        buttons = {ask: not asked, launch: made and not opened, close: opened, back: asked, embed: made}
+        asked = run.exists and recipe_of(run).review.mode == "human"
+        buttons = {ask: not asked, launch: made and not opened, close: opened, back: made and asked, embed: made}
         commands = {
             ask: ("Let a person review", _asking(frame, run)),
             launch: ("Open FiftyOne", ["review", frame.settings.called(run.name)]),
