@@ -30,7 +30,7 @@ from da_kd.bench.cells import Cell, plan_cells, truths_of
 from da_kd.bench.figures import said_of
 from da_kd.bench.files import machine, note_sitting, write_measured
 from da_kd.bench.grid import load_grid
-from da_kd.bench.intervals import Draws, Span, drawn_ap, span
+from da_kd.bench.intervals import Draws, Span, drawn_ap, recovered, span
 from da_kd.boxes import clip
 from da_kd.data import ImageSet, read_image
 from da_kd.detections import DetectionTable
@@ -175,7 +175,7 @@ def _row(name: str, plain: Measured, then: Measured, like: str, ends: tuple[Meas
         "per_class": plain.per_class,
         "then": {"AP": then.AP, "AP50": then.AP50, "per_class": then.per_class},
         "difference": span(then.AP - plain.AP, then.drawn - plain.drawn),
-        "recovered": span((then.AP - low.AP) / (high.AP - low.AP), (then.drawn - low.drawn) / (high.drawn - low.drawn)),
+        "recovered": recovered((then.AP - low.AP) / (high.AP - low.AP), then.drawn - low.drawn, high.drawn - low.drawn),
     }
 
 

@@ -58,11 +58,12 @@ def page_of(docs: Path) -> str:
 
 
 def _changed(tree: dict[str, Any]) -> bool:
-    """Return whether the grid of a table is frozen with other choices than the table was made with."""
+    """Return whether the grid of a table, or a recipe under it, has other choices by now than when it was made."""
     path = GRIDS / f"{tree['name']}.yaml"
     if not tree.get("frozen") or not path.is_file():
         return False
-    return load_grid(path).grid.frozen != tree["frozen"]
+    os.environ.setdefault("DA_KD_DATA", "data")  # where data lie is no choice, but a recipe asks for it
+    return load_grid(path).choices() != tree["frozen"]
 
 
 def _take(workspace: Path, docs: Path) -> None:

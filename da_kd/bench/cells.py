@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from da_kd.bench.grid import GridFile, Row
-from da_kd.data import nested_fraction
+from da_kd.data import ImageSet, nested_fraction
 from da_kd.detections import DetectionTable
-from da_kd.errors import InputError, RecipeError
+from da_kd.errors import DataError, InputError, RecipeError
 from da_kd.events import Job
 from da_kd.hashing import hash_json
 from da_kd.pipeline import Inputs, Run, build_steps, load_inputs
@@ -22,6 +22,7 @@ from da_kd.recipe import Recipe
 from da_kd.store import Store
 
 _OF_TARGET = ("data.target_labelled", "data.target_dev")
+_SETS = ("source", "source_val", "target", "target_labelled", "target_dev", "test")
 _REVIEWED = ("human", "simulate")  # modes of review in which somebody who knows decides
 
 
@@ -80,25 +81,35 @@ class Cell:
         return known.state == "done" and kept and not self.missing
 
     @cached_property
-    def labels(self) -> dict[str, int]:
-        """The labels of the target that the model stands on: where they are from, and of how many images."""
-        used: dict[str, int] = {}
+    def labelled(self) -> dict[str, set[str]]:
+        """The labels of the target that the model stands on: where they are from, and the content of their images."""
+        used: dict[str, set[str]] = {}
         for step in self.steps.values():
             for place, images in self._labels_of(step).items():
-                used[place] = max(images, used.get(place, 0))
+                used.setdefault(place, set()).update(images.table.sha)
         return used
 
-    def _labels_of(self, step: Step) -> dict[str, int]:
-        """Return the labels of the target that went into one step; scoring and asking teachers use none."""
+    @property
+    def labels(self) -> dict[str, int]:
+        """Of how many images these labels are, by where they are from."""
+        return {place: len(images) for place, images in self.labelled.items()}
+
+    @property
+    def label_images(self) -> int:
+        """Of how many images they are together; an image that two sets have counts once."""
+        return len(set[str]().union(*self.labelled.values()))
+
+    def _labels_of(self, step: Step) -> dict[str, ImageSet]:
+        """Return the images whose labels went into one step; scoring and asking teachers use none."""
         if step.stage == "predict" or step is self.score:
             return {}
         parts, sets = step.output.parts, self.inputs.sets
-        used = {place: len(sets[place[5:]]) for place in _OF_TARGET if place in parts}
+        used = {place: sets[place[5:]] for place in _OF_TARGET if place in parts}
         shares = {f"tune:{teacher.name}": teacher.finetune for teacher in self.recipe.teachers}
         if (share := {**shares, "finetuned": self.recipe.finetune}.get(step.name)) is not None:
-            used["data.target_labelled"] = len(nested_fraction(sets["target_labelled"], share.fraction))
+            used["data.target_labelled"] = nested_fraction(sets["target_labelled"], share.fraction)
         if parts.get("review.mode") in _REVIEWED or parts.get("review.decisions") or "review.audit" in parts:
-            used["review"] = len(sets["target"])
+            used["review"] = sets["target"]
         return used
 
 
@@ -131,7 +142,7 @@ def plan_cells(
         file.refuse_unfrozen()
     else:
         file.refuse_test_images()
-    cells = []
+    cells, closed = [], dict[str, set[str]]()
     for row in grid.rows:
         if rows and row.name not in {*rows, grid.reference_row}:
             continue
@@ -144,10 +155,49 @@ def plan_cells(
             if data not in known:
                 job.check()
                 known[data] = load_inputs(recipe, store, job)
+            if not final:
+                _refuse_part_of_test(file, row, seed, known[data], closed, store, job)
             name = f"{grid.name}.{row.name}.seed{seed}{'.final' if final else ''}"
             cells.append(_cell(row, seed, recipe, known[data], store, Run(workspace / name)))
     _refuse(cells)
     return cells
+
+
+def _refuse_part_of_test(
+    file: GridFile, row: Row, seed: int, inputs: Inputs, closed: dict[str, set[str]], store: Store, job: Job
+) -> None:
+    """Refuse a row without ``--final`` that is scored on images of the last table, by their content.
+
+    Args:
+        file: the grid.
+        row: the row.
+        seed: its seed.
+        inputs: what it has without ``--final``.
+        closed: the content of the images of last tables, by what tells their sets apart; grows.
+        store: where the scan of images lies.
+        job: where progress goes.
+
+    Raises:
+        InputError: some images are the same.
+    """
+    recipe = file.recipe(row, seed, final=True)
+    test = recipe.data.test
+    if test is None or test.render is not None:  # other splits are drawn with other seeds
+        return
+    key = hash_json([recipe.data.root, test.model_dump(mode="json")])
+    if key not in closed:
+        alone = recipe.data.model_copy(update={"test": test, **dict.fromkeys(set(_SETS) - {"test"})})
+        try:
+            found = load_inputs(recipe.model_copy(update={"data": alone, "teachers": ()}), store, job)
+        except DataError:  # not there yet, so nothing can be a part of it
+            found = None
+        closed[key] = set(found.get("test").table.sha) if found is not None else set()
+    if shared := closed[key].intersection(inputs.get("test").table.sha):
+        raise InputError(
+            f"Expected development images to score on, since --final is not given; row '{row.name}' is scored on "
+            f"{len(shared)} of the images that --final scores on; give other images as 'data.test' under 'develop' of "
+            f"{file.path}."
+        )
 
 
 def _cell(row: Row, seed: int, recipe: Recipe, inputs: Inputs, store: Store, run: Run) -> Cell:
@@ -171,12 +221,22 @@ def truths_of(cells: Sequence[Cell]) -> dict[int, DetectionTable]:
 def _refuse(cells: Sequence[Cell]) -> None:
     """Refuse rows that cannot be compared, wait for a person, or use labels though they claim not to; all at once."""
     problems: dict[str, None] = {}
-    truths = truths_of(cells)
+    truths, most = truths_of(cells), most_of(cells[0])
     for cell in cells:
         own, truth = cell.inputs.get("test").table, truths[cell.seed]
         if (own.key, own.sha) != (truth.key, truth.sha):
             problems[
                 f"row '{cell.row.name}' is scored on other images than the rest; give all rows the same 'data.test'"
+            ] = None
+        elif set(own.vocabulary) == set(truth.vocabulary) and _objects(own) != _objects(truth):
+            problems[
+                f"row '{cell.row.name}' is scored on the same images with other labels than the rest; give all rows "
+                "the same 'data.test', its class map included"
+            ] = None
+        if most_of(cell) != most:
+            problems[
+                f"row '{cell.row.name}' counts {most_of(cell)} boxes per image and class, others {most}; give all rows "
+                "the same 'evaluate.max_boxes'"
             ] = None
         if unknown := sorted(set(cell.recipe.classes) - set(truth.vocabulary)):
             problems[
@@ -194,3 +254,14 @@ def _refuse(cells: Sequence[Cell]) -> None:
             ] = None
     if problems:
         raise RecipeError(list(problems), "the grid")
+
+
+def most_of(cell: Cell) -> int:
+    """Return how many boxes per image and class count where a cell is scored."""
+    return cell.recipe.evaluate.max_boxes if cell.recipe.evaluate is not None else 100
+
+
+def _objects(table: DetectionTable) -> str:
+    """Return a hash of what is labelled; the order of the classes is nothing to it."""
+    names = [table.vocabulary[label] for label in table.label.tolist()]
+    return hash_json([table.offsets.tolist(), table.xyxy.tolist(), names, table.state.tolist()])

@@ -8,16 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from da_kd.bench.cells import Cell, truths_of
+from da_kd.bench.cells import Cell, most_of, truths_of
 from da_kd.bench.claims import Shown, Tree, judge
 from da_kd.bench.grid import Grid
-from da_kd.bench.intervals import Draws, difference, drawn_ap, span
+from da_kd.bench.intervals import Draws, Span, difference, drawn_ap, recovered, span
 from da_kd.detections import DetectionTable, read_table
 from da_kd.pipeline.steps import Step
 from da_kd.stages.evaluate.metrics import score_tables
-from da_kd.stages.evaluate.resampling import LEVEL
 from da_kd.training import read_result
 
 TOLERANCE = 0.05  # steps are rounded to whole epochs; rows whose totals differ by a larger share are not equal
@@ -29,7 +26,8 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
 
     ``rows`` holds for each row the lists by seed (``AP``, ``AP50``, ``per_class``, ``steps``, ``teacher_steps``), the
     95 % ``interval`` of the mean AP, the paired ``difference`` to the reference, ``beside_defaults`` and ``recovered``
-    (each ``value``, ``low``, ``high``, or None), the ``labels`` of the target used, and how an oracle ``stopped``.
+    (each ``value``, ``low``, ``high``, or None), the ``labels`` of the target used (of ``label_images`` images in all),
+    how an oracle ``stopped``, and the fingerprints of the ``outputs`` that its figures were read from.
     ``claims`` says which of the grid's claims hold.
     """
     by_row: dict[str, list[Cell]] = {}
@@ -49,7 +47,8 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         row["beside_defaults"] = _difference(name, defaults, means, drawn)
         row["recovered"] = _recovered(name, grid, means, drawn)
     first, classes = cells[0], list(truths[cells[0].seed].vocabulary)
-    shown = Shown(rows, means, drawn, lambda name, one: _drawn(by_row[name], truths, one), classes, grid.lines)
+    gap = None if grid.gap is None else (grid.gap.low, grid.gap.high)
+    shown = Shown(rows, means, drawn, lambda name, one: _drawn(by_row[name], truths, one), classes, grid.lines, gap)
     return {
         "schema": 1,
         "name": grid.name,
@@ -57,12 +56,13 @@ def tree_of(grid: Grid, cells: Sequence[Cell], *, final: bool) -> Tree:
         "about": grid.about,
         "scored_on": "test" if final else "development",
         "images": len(first.inputs.get("test").table),
-        "seeds": sorted({cell.seed for cell in cells}),
-        "all_seeds": sorted(grid.seeds),
+        "images_by_seed": len({tuple(truth.sha) for truth in truths.values()}) > 1,
+        "seeds": list(dict.fromkeys(cell.seed for cell in cells)),
+        "all_seeds": list(grid.seeds),
         "classes": classes,
         "reference": grid.reference_row,
         "defaults": defaults,
-        "gap": [grid.gap.low, grid.gap.high] if grid.gap and {grid.gap.low, grid.gap.high} <= set(by_row) else None,
+        "gap": list(gap) if gap and set(gap) <= set(by_row) else None,
         "frozen": grid.frozen if final else None,
         "x": grid.x,
         "steps": equal,
@@ -102,6 +102,8 @@ def _row(cells: Sequence[Cell], truths: Mapping[int, DetectionTable]) -> Tree:
         "teacher_steps": [_steps(cell, cell.taught) for cell in cells],
         "images": [_images(cell) for cell in cells],
         "labels": cells[0].labels,
+        "label_images": cells[0].label_images,
+        "outputs": [cell.score.output.fingerprint for cell in cells],
         "unknown": [name for name in truths[cells[0].seed].vocabulary if name not in known],
         "stopped": [_stopped(cell) for cell in cells] if row.steps == "own" else [],
     }
@@ -110,7 +112,7 @@ def _row(cells: Sequence[Cell], truths: Mapping[int, DetectionTable]) -> Tree:
 def _figures(cell: Cell, truth: DetectionTable) -> Tree:
     """Return a cell's figures; a class of the table that its model does not know is one it never finds."""
     if set(cell.recipe.classes) != set(truth.vocabulary):
-        return score_tables(truth, said_of(cell), _most(cell)).as_json()
+        return score_tables(truth, said_of(cell), most_of(cell)).as_json()
     tree: Tree = json.loads((cell.store.path(cell.score.output) / "metrics.json").read_text(encoding="utf-8"))
     return tree
 
@@ -118,11 +120,6 @@ def _figures(cell: Cell, truth: DetectionTable) -> Tree:
 def said_of(cell: Cell) -> DetectionTable:
     """Return all boxes that a finished cell's model found on the scored images."""
     return read_table(cell.store.path(cell.score.output) / "predictions.parquet")
-
-
-def _most(cell: Cell) -> int:
-    """Return how many boxes per image and class count."""
-    return cell.recipe.evaluate.max_boxes if cell.recipe.evaluate is not None else 100
 
 
 def _steps(cell: Cell, trainings: Mapping[str, Step]) -> int:
@@ -157,7 +154,7 @@ def _stopped(cell: Cell) -> Tree:
 
 def _drawn(cells: Sequence[Cell], truths: Mapping[int, DetectionTable], only: str | None = None) -> Draws:
     """Return the resampled AP of a row, or of one class of it."""
-    return drawn_ap([(truths[cell.seed], said_of(cell)) for cell in cells], _most(cells[0]), only)
+    return drawn_ap([(truths[cell.seed], said_of(cell)) for cell in cells], most_of(cells[0]), only)
 
 
 def _counted(row: Tree) -> bool:
@@ -189,22 +186,12 @@ def _difference(
     return None if found["value"] is None else dict(found)
 
 
-def _recovered(name: str, grid: Grid, means: Mapping[str, float | None], drawn: Mapping[str, Draws]) -> Tree | None:
-    """Return the share of the gap that a row recovers; without an interval where more than 2.5 % have no gap.
-
-    Few resamples without a gap are left out. In one with next to none the share has no bounds, so deviations are taken
-    from the median, which such resamples do not move as they move the mean.
-    """
+def _recovered(name: str, grid: Grid, means: Mapping[str, float | None], drawn: Mapping[str, Draws]) -> Span | None:
+    """Return the share of the gap that a row recovers, None where there is no such row or no gap."""
     gap = grid.gap
     if gap is None or name in (gap.low, gap.high) or gap.low not in means or gap.high not in means:
         return None
     low, own, high = means[gap.low], means[name], means[gap.high]
     if low is None or own is None or high is None or high <= low:
         return None
-    wide, outside = drawn[gap.high] - drawn[gap.low], (1 - LEVEL) / 2
-    there, value = wide > 0, (own - low) / (high - low)
-    if (~there).mean() > outside:
-        return {"value": value, "low": None, "high": None}
-    share = (drawn[name] - drawn[gap.low])[there] / wide[there]
-    ends = value + np.quantile(share, [outside, 1 - outside]) - np.median(share)
-    return {"value": value, "low": float(ends[0]), "high": float(ends[1])}
+    return recovered((own - low) / (high - low), drawn[name] - drawn[gap.low], drawn[gap.high] - drawn[gap.low])

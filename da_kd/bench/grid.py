@@ -25,6 +25,8 @@ _NO_CHOICE: dict[str, Any] = {"seed": True, "device": True, "workers": True, "re
 # Keys of a set that leave its images what they are, or take a part of them.
 _NO_OTHERS = {"classes", "labelled_classes", "fraction", "count"}
 _HASH = 12  # characters of the hash that freezes a grid
+# Keys of a row that decide how its figures are judged.
+_JUDGED = {"model", "steps", "target_labels", "defaults", "line", "x"}
 
 
 class Row(Section):
@@ -39,8 +41,8 @@ class Row(Section):
         final: likewise, on the test images.
         recipe: another recipe file than the grid's.
         teachers: names of the recipe's teachers that this row has; all by default.
-        steps: ``equal`` rows must take the grid's number of optimiser steps; ``own`` is for an oracle, which is trained
-            until its own validation stops improving.
+        steps: ``equal`` rows must take the grid's number of optimiser steps; ``own`` is for an oracle, which may take
+            its own (``validate_on`` and ``patience`` of its schedule end it).
         target_labels: ``none`` claims that not one label of the target is used; a row that uses one is refused.
         defaults: this row is da_kd's method with its defaults.
         line: rows of one line are joined in the plot.
@@ -70,10 +72,10 @@ class Row(Section):
 
     @model_validator(mode="after")
     def _own_steps_are_an_oracles(self) -> Self:
-        if self.steps == "own" and self.model.startswith("teacher:"):
+        if self.steps == "own" and self.model != "oracle":
             raise ValueError(
-                f"expected 'steps: own' of an oracle; found it of '{self.model}', whose steps are never compared; "
-                "leave it out"
+                f"expected 'steps: own' of an oracle; found it of '{self.model}'; leave it out, since rows that "
+                "compare take equal steps (those of a teacher are never compared)"
             )
         return self
 
@@ -182,6 +184,14 @@ class Grid(Section):
             wanted |= {f"claims.{at}.not_below.{place}": name for place, name in enumerate(claim.not_below)}
             if claim.recovers is not None and self.gap is None:
                 problems.append(f"claims.{at}.recovers: expected a 'gap' that a share is recovered of; add it")
+            elif claim.recovers is not None and self.gap is not None and claim.row in (self.gap.low, self.gap.high):
+                problems.append(f"claims.{at}.row: expected a row between the ends of 'gap'; found '{claim.row}'")
+        points = [(row.line, row.x) for row in self.rows if row.line is not None]
+        problems += [
+            f"rows: expected distinct points of line '{line}'; found x {x:g} more than once"
+            for line, x in sorted(set(points))
+            if points.count((line, x)) > 1
+        ]
         lines = [row.line for row in self.rows if row.line is not None]
         problems += [
             f"claims.{at}: expected the name of a line {sorted(set(lines))}; found '{line}'"
@@ -244,17 +254,18 @@ class GridFile:
     def choices(self) -> str:
         """Return a hash of everything that is chosen: the final recipe of every row, wherever its files lie.
 
-        Which row is the defaults', between which rows the gap lies, and what the claims ask is chosen as well. Seeds
-        are not: a claim that is close gets more of them.
+        What a row claims, whether it is compared, and its place on a line are chosen as well, and so are the reference,
+        the gap and what the claims ask. Seeds are not: a claim that is close gets more of them.
         """
         trees: dict[str, Any] = {}
         for row in self.grid.rows:
             recipe = self.recipe(row, self.grid.seeds[0], final=True)
             tree = recipe.model_dump(mode="json", exclude=_NO_CHOICE, exclude_none=True)
-            trees[row.name] = [row.model, row.defaults, _without_places(tree)]
+            trees[row.name] = [row.model_dump(mode="json", include=_JUDGED), _without_places(tree)]
         gap = self.grid.gap
         claims = [claim.model_dump(mode="json", exclude={"says"}) for claim in self.grid.claims]
-        return hash_json([trees, None if gap is None else [gap.low, gap.high], claims])[:_HASH]
+        ends = None if gap is None else [gap.low, gap.high]
+        return hash_json([trees, self.grid.reference_row, ends, claims])[:_HASH]
 
     def refuse_test_images(self) -> None:
         """Refuse to make choices on images that the last table is scored on.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from da_kd.detections import DetectionTable
 from da_kd.hashing import hash_json
 from da_kd.stages.evaluate.matches import match
-from da_kd.stages.evaluate.resampling import draws, interval, resampled
+from da_kd.stages.evaluate.resampling import FEWEST, LEVEL, RESAMPLES, draws, interval, resampled
 from da_kd.stages.evaluate.sides import sides_of_tables
 
 Draws = npt.NDArray[np.float64]
@@ -30,6 +30,7 @@ def drawn_ap(scored: Sequence[tuple[DetectionTable, DetectionTable]], most: int,
         only: the AP of this class.
     """
     pairs = scored if only is None else [(_of(truth, only), _of(said, only)) for truth, said in scored]
+    pairs = [pair for pair in pairs if len(pair[0].xyxy)] or pairs  # a seed's own images may hold no object of a class
     drawn: Draws = np.mean([_drawn(truth, said, most) for truth, said in pairs], axis=0)
     return drawn
 
@@ -41,7 +42,12 @@ def _of(table: DetectionTable, name: str) -> DetectionTable:
 
 
 def _drawn(truth: DetectionTable, said: DetectionTable, most: int) -> Draws:
-    """Return (R,) AP of one model; the draws are decided by the images alone, so that rows are paired by them."""
+    """Return (R,) AP of one model; the draws are decided by the images alone, so that rows are paired by them.
+
+    Of too few images to draw from, all of it is NaN.
+    """
+    if len(truth) < FEWEST:
+        return np.full(RESAMPLES, np.nan)
     sides = sides_of_tables(truth, said)
     matches = match(sides.truth, sides.found, sides.images, len(sides.classes), most)
     seed = int(hash_json([truth.key, truth.sha])[:8], 16)
@@ -58,3 +64,22 @@ def span(value: float | None, drawn: Draws) -> Span:
     """Return a value with its interval, by the values it has in the resamples."""
     low, high = interval(value, drawn) or (None, None)
     return {"value": value, "low": low, "high": high}
+
+
+def recovered(value: float, won: Draws, wide: Draws) -> Span:
+    """Return a share of a gap with its interval; without one where more than 2.5 % of the resamples have no gap.
+
+    Few resamples without a gap are left out. In one with next to none the share has no bounds, so deviations are taken
+    from the median, which such resamples do not move as they move the mean.
+
+    Args:
+        value: the share.
+        won: (R,) what is won of the gap in every resample.
+        wide: (R,) how wide the gap is there.
+    """
+    there, outside = wide > 0, (1 - LEVEL) / 2
+    if (~there).mean() > outside:
+        return {"value": value, "low": None, "high": None}
+    share = won[there] / wide[there]
+    low, high = value + np.quantile(share, [outside, 1 - outside]) - np.median(share)
+    return {"value": value, "low": float(low), "high": float(high)}

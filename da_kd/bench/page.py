@@ -10,7 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from da_kd.bench.claims import Tree
-from da_kd.bench.table import better_than_defaults, comparisons, markdown, measured_markdown
+from da_kd.bench.table import (
+    above_on_other_terms,
+    better_than_defaults,
+    comparisons,
+    markdown,
+    measured_markdown,
+    piped,
+)
 from da_kd.words import count, duration, figure
 
 _HEAD = """# Results
@@ -19,8 +26,9 @@ _HEAD = """# Results
 
 makes this page from the files that finished tables left behind (`docs/results/`); nothing here is typed by hand. Every
 table can be made again with the command above it (what is there already is only read). *Frozen* is the hash of the
-choices that the test images were scored with; where they had been opened before, the table's text says so. Rows in bold
-are above da_kd's defaults by more than the 95 % interval.
+choices that the test images were scored with; where they had been opened before, the table's text says so. *da_kd's AP*
+is that of the row marked (d), its method as the table asks about it. Rows above it are named: in bold where they are so
+by more than the 95 % interval, and with what they have more where they do not compare.
 
 {summary}
 {claims}"""
@@ -28,7 +36,8 @@ _CLAIMS = """
 ## What holds, and what does not
 
 Each grid says what it is to prove; whether it does is worked out from its figures. A claim *holds* where all
-comparisons that it stands on do, beyond their 95 % intervals if nothing else is said; it holds *in part* where some do.
+comparisons that it stands on do, beyond their 95 % intervals and in every seed, if nothing else is said; it holds *in
+part* where some do. Intervals are over images; other trainings would differ, as the seeds do.
 
 {lines}
 """
@@ -58,7 +67,7 @@ def _claims(trees: Sequence[Tree]) -> str:
         for one in tree.get("claims", [])
     ]
     table = [["claim", "verdict", "figures", "table"], ["---"] * 4, *lines]
-    return _CLAIMS.format(lines="\n".join(f"| {' | '.join(line)} |" for line in table)) if lines else ""
+    return _CLAIMS.format(lines=piped(table).strip()) if lines else ""
 
 
 def key_of(tree: Tree) -> str:
@@ -68,12 +77,12 @@ def key_of(tree: Tree) -> str:
 
 def _summary(trees: Sequence[Tree]) -> str:
     """Return a line a table: what it shows, on how many images, and which rows beat da_kd's defaults."""
-    lines = [["table", "scored on", "defaults' AP", "rows above the defaults (less the defaults' AP)"], ["---"] * 4]
+    lines = [["table", "scored on", "da_kd's AP", "rows above it, by how much"], ["---"] * 4]
     for tree in trees:
         own = next((row for row in _rows(tree) if row["name"] == tree["defaults"]), None)
         value = own["interval"]["value"] if own is not None else None
         lines.append([_link(tree), _scored(tree), "-" if value is None else figure(value), _better(tree)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return piped(lines).strip()
 
 
 def _link(tree: Tree) -> str:
@@ -92,7 +101,7 @@ def _title(tree: Tree) -> str:
 
 def _scored(tree: Tree) -> str:
     images = f"{tree['images']} " if "images" in tree else ""
-    return f"{images}{tree['scored_on']} images"
+    return f"{images}{tree['scored_on']} images" + (" a seed" if tree.get("images_by_seed") else "")
 
 
 def _better(tree: Tree) -> str:
@@ -104,6 +113,7 @@ def _better(tree: Tree) -> str:
         beside = row["beside_defaults"]
         text = f"{row['name']} {beside['value']:+.3f}"
         told.append(f"**{text}**" if (beside["low"] or 0) > 0 else text)
+    told += [f"{row['name']} {row['beside_defaults']['value']:+.3f} ({why})" for row, why in above_on_other_terms(tree)]
     return ", ".join(told) or "none"
 
 
@@ -126,7 +136,7 @@ def _made(tree: Tree) -> str:
 
 
 def _machines(sittings: Sequence[Mapping[str, Any]]) -> str:
-    """Return the machines of all sittings, those alike once, with the loads."""
+    """Return the machines of all sittings, those alike once, with the highest load."""
     known: dict[str, list[Mapping[str, Any]]] = {}
     for one in sittings:
         gpus = f", {count(one['gpus'], 'GPU')}" if one["gpus"] else ", no GPU"
@@ -134,8 +144,8 @@ def _machines(sittings: Sequence[Mapping[str, Any]]) -> str:
         known.setdefault(name, []).append(one)
     told = []
     for name, mine in known.items():
-        worked, load = duration(sum(one["worked"] for one in mine)), max(one["load"][0] for one in mine)
-        told.append(f"Made on {name} in {worked}, {mine[0]['jobs']} side by side, load at the start {load}.")
+        jobs, load = sorted({one["jobs"] for one in mine}), max(one["load"][0] for one in mine)
+        told.append(f"Made on {name}, {' or '.join(map(str, jobs))} side by side, load at the start up to {load}.")
     return " ".join(told)
 
 

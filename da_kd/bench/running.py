@@ -120,12 +120,14 @@ def _ended(one: _Work, job: Job) -> dict[str, str]:
     if one.process.returncode == 0:
         job.note(f"{one.cell.name}: done in {duration(time.monotonic() - one.began)}.")
         return {}
-    why = one.cell.run.state().message if one.process.returncode > 0 else f"killed ({-one.process.returncode})"
-    job.warn(f"{one.cell.name} failed: {why or 'see'} {one.cell.run.folder / _LOG}")
-    return {one.cell.name: why or _last_line(one.cell.run.folder / _LOG)}
+    log = one.cell.run.folder / _LOG
+    why = _last_line(log) if one.process.returncode > 0 else f"killed ({-one.process.returncode}), see {log}"
+    job.warn(f"{one.cell.name} failed: {why}")
+    return {one.cell.name: why}
 
 
 def _last_line(log: Path) -> str:
+    """Return what a process said last, which is why it failed; a run that was refused keeps its earlier state."""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line for line in reversed(lines) if line.strip()), f"see {log}")
 

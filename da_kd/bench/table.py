@@ -27,8 +27,13 @@ def measured_markdown(tree: Tree) -> str:
 
 def _markdown(cells: Sequence[Sequence[str]], told: Sequence[str]) -> str:
     head, *lines = cells
-    text = "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *lines))
-    return text + "".join(f"\n{sentence}\n" for sentence in told)
+    return piped([head, ["---"] * len(head), *lines]) + "".join(f"\n{sentence}\n" for sentence in told)
+
+
+def piped(lines: Sequence[Sequence[str]]) -> str:
+    """Return the lines of a Markdown table; a bar inside of a cell is none of the table's."""
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 def cells_of(tree: Tree) -> list[list[str]]:
@@ -47,7 +52,7 @@ def as_csv(tree: Tree) -> str:
             classes = [row["per_class"][name][index] for name in tree["classes"]]
             cells = [row["name"], row["model"], seed, row["AP"][index], row["AP50"][index], *classes]
             cells += [row[key][index] for key in ("steps", "teacher_steps", "images")]
-            writer.writerow([*cells, sum(row["labels"].values()), int(not row["unequal"])])
+            writer.writerow([*cells, label_images(row), int(not row["unequal"])])
     return out.getvalue()
 
 
@@ -59,7 +64,7 @@ def sentences(tree: Tree) -> list[str]:
             f" Recovered is the share of the AP between {tree['gap'][0]} and {tree['gap'][1]}, and the same share of "
             "the AP50, which asks whether objects are found rather than how closely they are drawn."
         )
-    scored = count(tree["images"], f"{tree['scored_on']} image")
+    scored = count(tree["images"], f"{tree['scored_on']} image") + (" a seed" if tree.get("images_by_seed") else "")
     own, all_ = tree["seeds"], tree.get("all_seeds") or tree["seeds"]
     seeds = ", ".join(map(str, own)) + ("" if all_ == own else f" (the grid has {', '.join(map(str, all_))})")
     told = [
@@ -90,13 +95,23 @@ def _comparison(one: Mapping[str, Any]) -> str:
         return f"{one['what']}: {'there is no gap' if one['share'] else 'no figure'}"
     told = _share(one) if one["share"] else _signed(one)
     wanted = f"{one['wanted']:.0%}" if one["share"] else f"{one['wanted']:+.3f}"
-    return f"{one['what']} {told}" + (f", wanted at least {wanted}" if one["wanted"] else "")
+    parts = [f"{one['what']} {told}"]
+    parts += [f"wanted at least {wanted}"] if one["wanted"] else []
+    parts += ["at most, since the gap's upper end was still rising"] if one.get("at_most") else []
+    held = [value >= one["wanted"] for value in one.get("by_seed", ()) if value is not None]
+    parts += [f"by seed {_by_seed(one)}"] if any(held) and not all(held) else []
+    return ", ".join(parts)
+
+
+def _by_seed(one: Mapping[str, Any]) -> str:
+    spelt = "{:.0%}" if one["share"] else "{:+.3f}"
+    return " ".join("-" if value is None else spelt.format(value) for value in one["by_seed"])
 
 
 def _marks(tree: Tree) -> list[str]:
     told, rows = [], tree["rows"]
     if tree["defaults"]:
-        told.append(f"{_DEFAULTS} da_kd's method with its defaults.")
+        told.append(f"{_DEFAULTS} da_kd's method, as this table asks about it.")
     unequal = [row["name"] for row in rows if row["unequal"]]
     if unequal:
         told.append(
@@ -142,6 +157,10 @@ def _above(tree: Tree) -> list[str]:
         told.append(f"{_ABOVE} Above the defaults, which are therefore not the best here: {_beside(sure)}.")
     if rest := [row for row in better if row not in sure]:
         told.append(f"{_ABOVE} Above the defaults by less than its interval: {_beside(rest)}.")
+    if others := above_on_other_terms(tree):
+        told.append(
+            f"Above the defaults on other terms: {'; '.join(f'{_beside([row])} ({why})' for row, why in others)}."
+        )
     return told
 
 
@@ -150,18 +169,37 @@ def _beside(rows: Sequence[Tree]) -> str:
 
 
 def better_than_defaults(tree: Tree) -> list[Tree]:
-    """Return the rows that are above the defaults on no better terms: no label of the target, and equal steps."""
+    """Return the rows that are above the defaults on no better terms: no more labels of the target, nor more steps."""
+    return [row for row, why in _above_defaults(tree) if not why]
+
+
+def above_on_other_terms(tree: Tree) -> list[tuple[Tree, str]]:
+    """Return the other rows above the defaults but the oracles, and what each of them has that the defaults lack."""
+    return [(row, why) for row, why in _above_defaults(tree) if why]
+
+
+def _above_defaults(tree: Tree) -> list[tuple[Tree, str]]:
+    """Return the rows above the defaults, and of each what it has more, "" for nothing; oracles are left out."""
     own = next((row for row in tree["rows"] if row["name"] == tree["defaults"]), None)
-    return [
-        row
-        for row in tree["rows"]
-        if own is not None
-        and (row["beside_defaults"] or {"value": 0})["value"] > 0
-        and not row["own_steps"]
-        and not row["unequal"]
-        and not row["model"].startswith("teacher:")
-        and sum(row["labels"].values()) <= sum(own["labels"].values())
-    ]
+    if own is None:
+        return []
+    above = [row for row in tree["rows"] if (row["beside_defaults"] or {"value": 0})["value"] > 0]
+    return [(row, _advantage(row, own)) for row in above if not row["own_steps"]]
+
+
+def _advantage(row: Tree, own: Tree) -> str:
+    """Return what a row has that the defaults lack, in words."""
+    if row["model"].startswith("teacher:"):
+        return "a teacher"
+    found = [f"{count(label_images(row), 'labelled image')}"] if label_images(row) > label_images(own) else []
+    more = row["unequal"] and statistics.fmean(row["steps"]) > statistics.fmean(own["steps"])
+    return ", ".join([*found, *(["more steps"] if more else [])])
+
+
+def label_images(row: Tree) -> int:
+    """Return of how many images of the target a row uses labels; tables of before knew only the sum over sets."""
+    found: int = row.get("label_images", sum(row["labels"].values()))
+    return found
 
 
 def _notes(tree: Tree) -> list[str]:
@@ -199,7 +237,7 @@ def _line(row: Tree, tree: Tree) -> list[str]:
         _signed(row["difference"]),
         *gap,
         _steps(row),
-        _labels(row["labels"]),
+        _labels(row),
     ]
 
 
@@ -223,8 +261,10 @@ def name_and_marks(row: Tree, tree: Tree) -> str:
     return " ".join([row["name"], *(mark for mark, given in marks.items() if given)])
 
 
-def _labels(used: Mapping[str, int]) -> str:
-    return " + ".join(f"{images} ({place.removeprefix('data.')})" for place, images in used.items()) or "0"
+def _labels(row: Tree) -> str:
+    used = row["labels"]
+    told = " + ".join(f"{images} ({place.removeprefix('data.')})" for place, images in used.items()) or "0"
+    return told if label_images(row) == sum(used.values()) else f"{told}, {label_images(row)} images in all"
 
 
 def _steps(row: Tree) -> str:

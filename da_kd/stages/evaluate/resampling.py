@@ -21,7 +21,7 @@ from da_kd.stages.evaluate.precision import RECALLS, class_rows
 RESAMPLES = 1000
 SEED = 0  # of the draws; one for all models and runs, so that they can be compared
 LEVEL = 0.95
-_FEWEST = 2  # images, below which nothing can be drawn
+FEWEST = 2  # images, below which nothing can be drawn
 _CELLS = 1 << 18  # numbers in a table: as many as a processor has near
 _EPS = np.spacing(1)
 
@@ -47,7 +47,7 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Counts:
 
 def resample(matches: Matches) -> Resamples | None:
     """Return the resamples of a model's matches, None where there are too few images to tell anything from them."""
-    return resampled(matches, draws(matches.images)) if matches.images >= _FEWEST else None
+    return resampled(matches, draws(matches.images)) if matches.images >= FEWEST else None
 
 
 def resampled(matches: Matches, weights: Counts) -> Resamples:

@@ -1,6 +1,7 @@
 """What a row stands on: its steps, the optimiser steps of all phases, and the labels of the target it uses."""
 
 import pytest
+from PIL import Image
 
 from da_kd.errors import DataError, InputError, RecipeError
 from da_kd.pipeline.steps import for_rows
@@ -105,6 +106,40 @@ def test_choices_are_not_made_on_test_images(cells):
     part = [{"name": "one", "model": "source_only", "develop": {"data.test.split": "test", "data.test.count": 2}}]
     with pytest.raises(InputError, match="found the test images in 'one'"):
         cells(part)
+
+
+@pytest.fixture
+def smears(tmp_path):
+    """A set of six images with one box each, in two splits, as YOLO has it."""
+    root = tmp_path / "smears"
+    for index in range(6):
+        place = f"{'val' if index < 2 else 'test'}/{index}"
+        for folder in ("images", "labels"):
+            (root / folder / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (40 * index, 0, 0)).save(root / "images" / f"{place}.png")
+        (root / "labels" / f"{place}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    (root / "data.yaml").write_text("{path: ., val: images/val, test: images/test, names: [RBC, WBC, Platelets]}")
+    return {"path": str(root), "split": ["val", "test"]}
+
+
+@pytest.mark.parametrize(
+    "part", [{"split": ["test", "val"]}, {"split": ["val"]}, {"holdout": {"fraction": 0.5, "keep": "rest"}}]
+)
+def test_choices_are_not_made_on_a_part_of_the_test_images_however_it_is_named(cells, smears, part):
+    row = {"name": "one", "model": "source_only", "final": {"data.test": smears}}
+    with pytest.raises(InputError, match=r"row 'one' is scored on \d of the images that --final scores on"):
+        cells([{**row, "develop": {"data.test": {**smears, **part}}}])
+    assert cells([{**row, "final": {"data.test": {**smears, "split": ["test"]}},
+                   "develop": {"data.test": {**smears, "split": ["val"]}}}])  # fmt: skip
+
+
+def test_rows_that_are_scored_on_other_labels_of_the_same_images_are_refused(cells, smears):
+    one = {"name": "one", "model": "source_only", "develop": {"data.test": smears}}
+    swapped = {"data.test": {**smears, "classes": {"RBC": "WBC", "WBC": "RBC"}}}
+    with pytest.raises(RecipeError, match="row 'two' is scored on the same images with other labels than the rest"):
+        cells([one, {**one, "name": "two", "develop": swapped}])
+    with pytest.raises(RecipeError, match="row 'two' counts 5 boxes per image and class, others 100"):
+        cells([one, {**one, "name": "two", "set": {"evaluate.max_boxes": 5}}])
 
 
 def test_a_row_is_refused_for_its_own_teachers_beside_any_other(cells, tmp_path):

@@ -8,7 +8,7 @@ from da_kd.bench.claims import Shown, judge
 from da_kd.bench.figures import tree_of
 from da_kd.bench.grid import Claim
 from da_kd.bench.page import page
-from da_kd.bench.table import markdown
+from da_kd.bench.table import comparisons, markdown
 from da_kd.errors import RecipeError
 
 SPREAD = np.linspace(-0.01, 0.01, 1001)  # of every difference, in the resamples
@@ -18,16 +18,18 @@ SPREAD = np.linspace(-0.01, 0.01, 1001)  # of every difference, in the resamples
 def shown():
     """Return a table of rows with these APs; resamples of each differ, so that differences spread by about .01."""
 
-    def make(aps, lines=None, per_class=None, recovered=None):
+    def make(aps, lines=None, per_class=None, recovered=None, by_seed=None, stopped=None):
         rows = [
             {
                 "name": name,
+                "AP": (by_seed or {}).get(name, [ap]),
+                "stopped": (stopped or {}).get(name, []),
                 "line": (lines or {}).get(name, (None, None))[0],
                 "x": (lines or {}).get(name, (None, None))[1],
                 "per_class": (per_class or {}).get(name, {}),
                 "recovered": (recovered or {}).get(name),
             }
-            for name in aps
+            for name, ap in aps.items()
         ]
         drawn = {
             name: (ap or 0) + (SPREAD if index % 2 else np.zeros(1001)) for index, (name, ap) in enumerate(aps.items())
@@ -35,7 +37,7 @@ def shown():
         classes = sorted({one for values in (per_class or {}).values() for one in values})
         points = sorted(((x, line, name) for name, (line, x) in (lines or {}).items()))
         by_line = {line: {x: name for x, own, name in points if own == line} for _, line, _ in points}
-        return Shown(rows, aps, drawn, lambda name, one: drawn[name], classes, by_line)
+        return Shown(rows, aps, drawn, lambda name, one: drawn[name], classes, by_line, ("low", "high"))
 
     return make
 
@@ -58,6 +60,30 @@ def verdict(claim, shown):
 )
 def test_a_row_beside_another(shown, own, other, margin, said):
     assert verdict({"row": "a", "not_below": ["b"], "margin": margin}, shown({"a": own, "b": other})) == said
+
+
+@pytest.mark.parametrize(
+    ("own", "by_seed", "said"),
+    [
+        (0.52, [0.53, 0.51], claims.HOLDS),
+        (0.52, [0.55, 0.49], claims.UNEVEN),
+        (0.505, [0.52, 0.49], claims.BARELY),
+        (0.48, [0.45, 0.51], claims.UNEVENLY_NOT),
+        (0.48, [0.49, 0.47], claims.FAILS),
+        (0.495, [0.51, 0.48], claims.NEARLY),
+    ],
+)
+def test_seeds_that_disagree_make_no_sure_verdict(shown, own, by_seed, said):
+    there = shown({"a": own, "b": 0.5}, by_seed={"a": by_seed, "b": [0.5, 0.5]})
+    assert verdict({"row": "a", "not_below": ["b"]}, there) == said
+
+
+def test_seeds_that_disagree_are_told(shown):
+    there = shown({"a": 0.52, "b": 0.5}, by_seed={"a": [0.55, 0.49], "b": [0.5, 0.5]})
+    (told,) = judge([Claim(says="So it is.", row="a", not_below=["b"])], there)
+    assert comparisons(told).endswith(", by seed +0.050 -0.010")
+    (told,) = judge([Claim(says="So it is.", row="a", not_below=["b"])], shown({"a": 0.52, "b": 0.5}))
+    assert "by seed" not in comparisons(told)
 
 
 def test_one_of_two_rows_is_in_part_and_a_row_that_lacks_is_not_shown(shown):
@@ -91,16 +117,29 @@ def test_a_line_rises_or_stays_above_another_in_the_order_of_x(shown):
 
 def test_a_share_of_the_gap(shown):
     share = {"value": 0.56, "low": 0.52, "high": 0.59}
-    there = shown({"a": 0.5}, recovered={"a": share})
+    aps = {"low": 0.4, "a": 0.512, "high": 0.6}
+    there = shown(aps, recovered={"a": share})
     assert verdict({"row": "a", "recovers": 0.5}, there) == claims.HOLDS
     assert verdict({"row": "a", "recovers": 0.8}, there) == claims.FAILS
-    assert verdict({"row": "a", "recovers": 0.8}, shown({"a": 0.5})) == claims.NOT_SHOWN
+    assert verdict({"row": "a", "recovers": 0.8}, shown(aps)) == claims.NOT_SHOWN
+    del aps["high"]
+    (told,) = judge([Claim(says="So it is.", row="a", recovers=0.8)], shown(aps, recovered={"a": share}))
+    assert (told["verdict"], told["found"]) == (claims.NOT_SHOWN, [])  # a row is missing, which is not "no gap"
+
+
+def test_a_share_of_a_gap_whose_oracle_was_not_done_is_told_to_be_at_most_that(shown):
+    share = {"value": 0.56, "low": 0.52, "high": 0.59}
+    stopped = {"high": [{"by_itself": True}, {"by_itself": False}]}
+    there = shown({"low": 0.4, "a": 0.512, "high": 0.6}, recovered={"a": share}, stopped=stopped)
+    (told,) = judge([Claim(says="So it is.", row="a", recovers=0.5)], there)
+    assert told["verdict"] == f"{claims.HOLDS}, beside an oracle that may not be done"
+    assert "at most, since the gap's upper end was still rising" in comparisons(told)
 
 
 def test_a_claim_whose_figures_have_no_interval_is_not_sure(shown):
-    share = {"value": 0.9, "low": None, "high": None}
-    assert verdict({"row": "a", "recovers": 0.8}, shown({"a": 0.5}, recovered={"a": share})) == claims.BARELY
-    assert verdict({"row": "a", "recovers": 0.95}, shown({"a": 0.5}, recovered={"a": share})) == claims.FAILS
+    there = shown({"low": 0.4, "a": 0.58, "high": 0.6}, recovered={"a": {"value": 0.9, "low": None, "high": None}})
+    assert verdict({"row": "a", "recovers": 0.8}, there) == claims.BARELY
+    assert verdict({"row": "a", "recovers": 0.95}, there) == claims.FAILS
 
 
 def test_a_class_that_no_row_has_a_figure_for_is_left_out(shown):
@@ -136,6 +175,19 @@ def test_a_claim_that_asks_nothing_or_of_nobody_is_refused(grid, claim, why):
         grid(claims=[{"says": "So it is.", **claim}])
 
 
+def test_an_end_of_the_gap_recovers_nothing_of_it(grid):
+    with pytest.raises(RecipeError, match=r"claims.0.row: expected a row between the ends of 'gap'; found 'oracle'"):
+        grid(gap={"low": "source", "high": "oracle"}, claims=[{"says": "So.", "row": "oracle", "recovers": 0.8}])
+
+
+def test_a_seed_whose_images_hold_no_object_of_a_class_says_nothing_of_it(shown):
+    per_class = {"a": {"x": [0.8, None]}, "b": {"x": [0.6, None]}}
+    there = shown({"a": 0.8, "b": 0.6}, per_class=per_class)
+    (told,) = judge([Claim(says="So it is.", row="a", not_below=["b"], each_class=True)], there)
+    assert told["found"][0]["value"] == pytest.approx(0.2)
+    assert told["found"][0]["by_seed"] == [pytest.approx(0.2), None]
+
+
 def test_the_table_and_the_page_say_what_holds(grid, cells, finished):
     asked = {
         "gap": {"low": "source", "high": "oracle"},
@@ -151,10 +203,11 @@ def test_the_table_and_the_page_say_what_holds(grid, cells, finished):
     assert [one["verdict"] for one in tree["claims"]] == [claims.FAILS, claims.HOLDS]
     assert len(tree["claims"][1]["found"]) == 3
     assert "Labels are optional. Does not hold: recovered by student 29% [" in markdown(tree)
+    assert "at most" in markdown(tree)  # the oracle took the last epoch it was allowed
     told = page([{**tree, "command": "", "seconds": 1, "sittings": [], "versions": {}}], {}, "make it")
     assert "## What holds, and what does not" in told
     assert "| Labels are optional. | **does not hold** | recovered by student 29% [" in told
-    assert "], wanted at least 80% | [table (development images)](#table-development-images) |" in told
+    assert "rising | [table (development images)](#table-development-images) |" in told
 
 
 def test_a_share_of_no_gap_is_told_so(grid, cells, finished):
@@ -178,6 +231,24 @@ def test_the_mark_of_the_defaults_and_the_gap_are_frozen_too(grid):
     moved = [rows[0], {**rows[1], "defaults": True}, {**rows[2], "defaults": False}]
     assert grid(rows).choices() != grid(moved).choices()
     assert grid(rows).choices() != grid(rows, gap={"low": "low", "high": "a"}).choices()
+
+
+def test_what_a_row_is_judged_by_is_frozen_too(grid):
+    rows = [
+        {"name": "low", "model": "source_only"},
+        {"name": "a", "model": "student", "line": "own", "x": 1},
+        {"name": "b", "model": "oracle", "line": "own", "x": 2},
+    ]
+
+    def hash_of(place, **change):
+        return grid([{**row, **change} if at == place else row for at, row in enumerate(rows)]).choices()
+
+    changed = [
+        hash_of(1, x=3), hash_of(1, line="other"), hash_of(2, steps="own"), hash_of(1, target_labels="none"),
+        grid(rows, reference="a").choices(), grid(rows).choices(),
+    ]  # fmt: skip
+    assert len(set(changed)) == len(changed)
+    assert hash_of(1, note="In other words.") == grid(rows).choices()
 
 
 def test_what_a_claim_asks_is_frozen_and_its_words_are_not(grid):

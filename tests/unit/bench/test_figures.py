@@ -150,10 +150,62 @@ def test_rows_that_beat_the_defaults_are_named(tree):
     assert "(+) Above the defaults by less than its interval: source +0.100 [-0.050" in markdown(found)
 
 
-def test_rows_with_more_labels_or_other_steps_beat_nobody(tree):
-    steps = {"source": {"source_only": 4}}
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        (4, "(+) Above the defaults, which are therefore not the best here: source +0.100 ["),
+        (12, "Above the defaults on other terms: source +0.100 ["),
+    ],
+)
+def test_a_row_of_fewer_steps_beats_the_defaults_and_one_of_more_does_so_on_other_terms(tree, taken, said):
+    steps = {"source": {"source_only": taken}}
     told = markdown(tree({"source": (0.6, 0.6), "student": (0.5, 0.5), "oracle": (0.7, 0.9)}, steps))
-    assert "Above the defaults" not in told
+    assert said in told
+    assert ("(more steps)" in told) == (taken > 8)
+    assert "oracle +" not in told  # it is the gap's end
+
+
+def test_teachers_and_rows_of_more_labels_are_named_with_what_they_have_more(grid, cells, finished):
+    rows = [
+        {"name": "student", "model": "student", "defaults": True},
+        {"name": "teacher", "model": "teacher:big"},
+        {"name": "labels", "model": "oracle", "set": {"evaluate.oracle_schedule": {"steps": 8, "batch": 4}}},
+    ]
+    found = cells(rows)
+    for cell in found:
+        finished(cell, {"student": 0.4, "teacher": 0.6, "labels": 0.8}[cell.row.name])
+    made = {**tree_of(grid(rows).grid, found, final=False), "duplicates": []}
+    told = markdown(made)
+    assert "on other terms: teacher +0.200 [" in told and "(a teacher); labels +0.400 [" in told
+    assert "(8 labelled images)." in told and "(+)" not in told
+    summary = page([{**made, "command": "", "seconds": 1, "sittings": [], "versions": {}}], {}, "make it")
+    assert "| 0.400 | teacher +0.200 (a teacher), labels +0.400 (8 labelled images) |" in summary
+
+
+def test_an_image_that_two_sets_have_is_one_labelled_image(grid, cells, finished):
+    both = {"data.target_dev": {"render": "lab_b", "split": "train", "count": 8}, "fuse.thresholds": {"by": "f_beta"}}
+    rows = [
+        {"name": "tuned", "model": "finetuned", "set": {**both, "fuse.fit_on": "target_dev", "finetune.fraction": 1}}
+    ]
+    (cell, _) = cells(rows)
+    assert cell.labels == {"data.target_dev": 8, "data.target_labelled": 8}
+    assert cell.label_images == 8
+    for one in cells(rows):
+        finished(one, 0.5)
+    told = markdown({**tree_of(grid(rows).grid, cells(rows), final=False), "duplicates": []})
+    assert "| 8 (target_dev) + 8 (target_labelled), 8 images in all |" in told
+
+
+def test_seeds_are_told_in_the_order_of_the_figures(tree):
+    found = tree(seeds=[1, 0])
+    assert (found["seeds"], row(found, "source")["AP"]) == ([1, 0], [0.4, 0.2])
+    assert "the mean of seeds 1, 0, and each of them in this order" in markdown(found)
+
+
+def test_a_bar_in_a_cell_is_none_of_the_tables(tree):
+    found = tree(claims=[{"says": "This | holds.", "row": "oracle", "not_below": ["student"]}])
+    summary = page([{**found, "command": "", "seconds": 1, "sittings": [], "versions": {}}], {}, "make it")
+    assert "| This \\| holds. |" in summary
 
 
 def test_a_row_without_a_figure_has_a_dash(tree):
@@ -186,9 +238,12 @@ def test_the_files_and_the_page_come_from_the_tree(tree, cells, tmp_path):
     read = read_tree_of(tmp_path / "out")
     assert read["rows"] == found["rows"]
     told = page([read], {"table-development": "plot.png"}, "python page.py")
-    assert "| [table (development images)](#table-development-images) | 4 development images | 0.500 | none |" in told
+    assert (
+        "| [table (development images)](#table-development-images) | 4 development images a seed | 0.500 | none |"
+        in told
+    )
     assert "    da-kd bench grid.yaml\n" in told
-    assert "Made on A (2 cores, 8 GB, no GPU) in 2 min, 2 side by side, load at the start 1.5." in told
+    assert "Made on A (2 cores, 8 GB, no GPU), 2 side by side, load at the start up to 1.5." in told
     assert markdown(read).strip() in told
     assert "![AP by row: source 0.300, student 0.500, oracle 0.800; 0 rows above the defaults](plot.png)" in told
 
@@ -222,7 +277,7 @@ def test_the_page_is_made_by_one_command_and_again_from_what_it_kept(tree, tmp_p
     assert (docs / "results.md").read_text() == first
 
 
-def test_a_table_whose_grid_is_frozen_with_other_choices_by_now_says_so(tree, tmp_path, results_page):
+def test_a_table_whose_grid_has_other_choices_by_now_says_so(tree, tmp_path, results_page):
     frozen = yaml.safe_load((ROOT / "recipes" / "bench" / "unlabelled.yaml").read_text())["frozen"]
     told = []
     for number, choices in enumerate((frozen, "0123456789ab")):

@@ -66,12 +66,19 @@ def test_a_mistake_of_the_grid_is_a_sentence(grid, key, value, told):
         ({"line": "a"}, "rows.0: expected 'line' and 'x' together"),
         ({"step": "own"}, "rows.0.step: no such key; did you mean 'steps'?"),
         ({"model": "teacher:big", "steps": "own"}, "rows.0: expected 'steps: own' of an oracle; found it of 'teacher"),
+        ({"steps": "own"}, "rows.0: expected 'steps: own' of an oracle; found it of 'student'; leave it out"),
     ],
 )
 def test_a_mistake_of_a_row_is_a_sentence(grid, change, told):
     with pytest.raises(RecipeError) as caught:
         grid([{"name": "one", "model": "student", **change}])
     assert told in str(caught.value)
+
+
+def test_two_points_of_a_line_do_not_lie_at_one_place(grid):
+    one = {"name": "one", "model": "student", "line": "own", "x": 25}
+    with pytest.raises(RecipeError, match="rows: expected distinct points of line 'own'; found x 25 more than once"):
+        grid([one, {**one, "name": "two"}])
 
 
 def test_a_mistake_of_a_rows_recipe_names_the_row(grid):

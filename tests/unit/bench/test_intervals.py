@@ -37,6 +37,19 @@ def test_pairs_are_surer_than_two_intervals():
     assert paired["high"] - paired["low"] < 0.7 * (alone["high"] - alone["low"])
 
 
+def test_one_image_tells_nothing_of_others():
+    truth, said = tables(range(20))
+    one = drawn_ap([(truth.take([0]), said.take([0]))], 100)
+    assert span(1.0, one) == {"value": 1.0, "low": None, "high": None}
+
+
+def test_a_class_that_one_seeds_images_lack_is_drawn_from_the_other_seeds():
+    truth, said = tables(range(10), seed=1)
+    empty = truth.pick_boxes(np.zeros(len(truth.xyxy), bool))
+    both, alone = (drawn_ap(pairs, 100, "x") for pairs in ([(truth, said), (empty, said)], [(truth, said)]))
+    assert np.array_equal(both, alone)
+
+
 def test_seeds_are_averaged_and_images_drawn():
     alone = drawn_ap([tables(range(10))], 100)
     assert np.array_equal(drawn_ap([tables(range(10))] * 2, 100), alone)  # a copy of a seed tells nothing new
