@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 _READ_ON_IMPORT = {"ULTRALYTICS_SAFE_LOAD": "SAFE_LOAD", "YOLO_AUTOINSTALL": "AUTOINSTALL"}
+_YES = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads a switch
 
 
 def settle_ultralytics() -> None:
@@ -41,6 +42,16 @@ def settle_ultralytics() -> None:
     for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "ultralytics"]:
         for constant in read.keys() & vars(module).keys():  # modules take it over from one another by value
             setattr(module, constant, read[constant])
+
+
+def settle_transformers() -> None:
+    """Keep transformers off the network, what a model's settings name elsewhere included; a value the user set stays.
+
+    That holds as well where the library that would ask was imported before, by whoever calls us.
+    """
+    offline = os.environ.setdefault("HF_HUB_OFFLINE", "1").upper() in _YES
+    if offline and (constants := sys.modules.get("huggingface_hub.constants")):
+        constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
 
 
 def settle_ray() -> None:

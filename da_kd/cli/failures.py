@@ -19,7 +19,8 @@ from typing import Any
 from da_kd.errors import Cancelled, DaKdError, Paused
 
 STOPPED = 130
-_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 _folder: list[Path] = []  # where the log of an unforeseen error goes; the last one counts
 
 
@@ -75,6 +76,10 @@ def _of_the_system(error: BaseException) -> str:
         )
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return f"Expected to be allowed to use {error.filename}; the system refuses ({error.strerror}). See its rights."
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        return (
+            f"Expected a place to use at {error.filename}; the system refuses ({error.strerror}). Name another place."
+        )
     return ""
 
 

@@ -1,7 +1,8 @@
 """``da-kd gc``: outputs in the store that no run refers to any more, listed, and removed when asked.
 
 A run refers to the steps in its ``run.json``, to the rendered sets that its recipe asks for, and to every set of
-damaged copies of the kinds that it asks for. Frames of videos and the scan cache are left alone.
+damaged copies of the kinds that it asks for; where either file is lost, nobody can say what it refers to, and
+everything stays. Frames of videos and the scan cache are left alone.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from da_kd.cli.words import WORKSPACE, age, count, size
 from da_kd.errors import Busy, DaKdError, InputError
 
 if TYPE_CHECKING:
-    from da_kd.pipeline import Run
+    from da_kd.pipeline import Run, RunState
     from da_kd.recipe import Recipe
     from da_kd.store import Store
 
 _CACHES = ("frames",)  # folders of the store that are no stage's
+_RECORDS = ("run.json", "recipe.yaml")  # files of a run that say what it refers to
 _LATEST = 1 << 20  # bytes at the end of a run's events that are looked at
 
 
@@ -59,7 +61,8 @@ def gc(
         say(f"Nothing to remove: there is no output in {store.root}.")
         return
     if not unused:
-        say(f"Nothing to remove: a run refers to each of the {count(len(there), 'output')} in {store.root}.")
+        why = "nobody can say that no run refers to one" if needed.all else "a run refers to each"
+        say(f"Nothing to remove: {why} of the {count(len(there), 'output')} in {store.root}.")
         return
     table = new_table("output", "size", "made", right=("size",))
     for item in unused:
@@ -91,7 +94,7 @@ class _Needed:
         self.prints: set[str] = set()
         self.damaged: list[Mapping[str, Any]] = []
         self.notes: list[str] = []
-        self.all_data = False
+        self.all = False
 
     def covers(self, folder: Path) -> bool:
         """Return whether a folder of the store must stay: a run refers to it, or somebody is making it right now."""
@@ -101,8 +104,8 @@ class _Needed:
 
     def names(self, folder: Path) -> bool:
         """Return whether a run refers to a folder of the store."""
-        drawn = folder.parent.name == "data" and (self.all_data or self._is_damaged(folder))
-        return drawn or _print(folder) in self.prints
+        damaged = folder.parent.name == "data" and self._is_damaged(folder)
+        return self.all or damaged or _print(folder) in self.prints
 
     def _is_damaged(self, folder: Path) -> bool:
         """Return whether copies are damaged as a run asks for; of which images is known only once these are read."""
@@ -122,24 +125,52 @@ def _needed(workspace: Path, strict: bool) -> _Needed:
 
     Raises:
         Busy: with ``strict``, a run is only just beginning, so that nobody can say yet what it will refer to.
-        DataError: the record of a run cannot be read.
+        InputError: with ``strict``, a file of a run that says what it refers to is missing or cannot be read.
     """
     from da_kd.pipeline import Run
 
     needed = _Needed()
-    for folder in sorted(path.parent for path in workspace.glob("*/recipe.yaml")):
+    for folder in sorted({path.parent for name in _RECORDS for path in workspace.glob(f"*/{name}")}):
         run = Run(folder)
-        if strict and run.pid() is not None and not _under_way(run):
+        if strict and run.pid() is not None and not (run.exists and _under_way(run)):
             raise Busy(f"Run '{run.name}' is only just beginning; try again in a moment.")
-        needed.prints.update(str(record["fingerprint"]) for record in run.state().steps.values())
         try:
-            _add_data(run.recipe(), needed)
-        except DaKdError as error:
-            needed.all_data = True
-            needed.notes.append(
-                f"The recipe of run '{run.name}' cannot be read, so every set that was drawn stays. {error}"
-            )
+            state, recipe = _records(run)
+        except InputError as error:
+            if strict:
+                raise
+            needed.all = True
+            needed.notes.append(f"{error} Until then every output stays.")
+            continue
+        needed.prints.update(str(record["fingerprint"]) for record in state.steps.values())
+        _add_data(recipe, needed)
     return needed
+
+
+def _records(run: Run) -> tuple[RunState, Recipe]:
+    """Return what says which outputs a run refers to.
+
+    Raises:
+        InputError: a part of it is missing or cannot be read.
+    """
+    try:
+        for name in _RECORDS:
+            if not (run.folder / name).is_file():
+                raise InputError(f"it has no {name}.")
+        state, recipe = run.state(), run.recipe()
+        if not state.steps and state.state != "running" and _has_worked(run):
+            raise InputError("its run.json names no step, though some were done.")
+        return state, recipe
+    except DaKdError as error:
+        raise InputError(
+            f"Nobody can say which outputs run '{run.name}' needs: {error}\n"
+            f"Run its recipe again before 'da-kd gc --delete', or remove {run.folder}."
+        ) from error
+
+
+def _has_worked(run: Run) -> bool:
+    """Say whether a step of the run was ever done; a record that was lost is begun anew without the steps."""
+    return any('"kind": "stage_done"' in line for line in run.last_lines(_LATEST))
 
 
 def _add_data(recipe: Recipe, needed: _Needed) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from da_kd.cli.options import Force
 from da_kd.errors import DaKdError, InputError
-from da_kd.files import whole
+from da_kd.files import expanded, file_in_the_way, whole
 from da_kd.recipe.template import Answers, recipe_text
 
 
@@ -39,6 +39,7 @@ def init(
     """
     from da_kd.cli.terminal import say
 
+    _check_place(path)
     if path.exists() and not force:
         raise InputError(f"{path} is there already. Name another file, or overwrite it with --force.")
     given = {
@@ -52,11 +53,24 @@ def init(
     if sys.stdin.isatty() and not yes:
         given = _asked(given, path)
     answers = _answers(given, path, classes, asking=sys.stdin.isatty() and not yes)
-    path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, recipe_text(answers, str(path)))
     lacking = [str(place) for key, place in given.items() if key != "name" and _lacks(place)]
     note = f" Nothing lies yet at {', '.join(map(repr, lacking))}." if lacking else ""
     say(f"Wrote {path}.{note} Next: da-kd check {path} --deep")
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a place where no file can be written.
+
+    Raises:
+        InputError: it is a folder, or lies below a file.
+    """
+    if expanded(path).is_dir():
+        raise InputError(
+            f"Expected a file to write; {path} is a folder. Name a file in it, e.g. {path / 'recipe.yaml'}."
+        )
+    if blocking := file_in_the_way(path.parent):
+        raise InputError(f"Expected a folder at {blocking}, to write {path} in; found a file. Name another place.")
 
 
 def _asked(given: dict[str, str | None], path: Path) -> dict[str, str | None]:
@@ -126,7 +140,7 @@ def _splits_of(place: str | None) -> tuple[str, ...]:
 
 
 def _from_here(place: str) -> Path:
-    return Path(place).expanduser().absolute()
+    return expanded(place).absolute()
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -153,7 +167,7 @@ def _found_classes(places: Sequence[str | None], told: list[str]) -> tuple[str, 
 
 def _place(name: str | None, folder: Path) -> str | None:
     """Return a path that was given from here as the recipe, which counts from its own folder, has to hold it."""
-    if name is None or "://" in name or folder == Path.cwd().resolve() or Path(name).expanduser().is_absolute():
+    if name is None or "://" in name or folder == Path.cwd().resolve() or expanded(name).is_absolute():
         return name
     return os.path.relpath(Path(name).absolute(), folder)
 
@@ -164,9 +178,10 @@ def _name_of(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the file under a temporary name, see that it is a recipe, then rename."""
-    from da_kd.recipe import load_recipe
+    """See that the text is a recipe, then write the file."""
+    from da_kd.recipe import recipe_from_text
 
+    recipe_from_text(text, folder=path.resolve().parent, source=str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        load_recipe(temporary)

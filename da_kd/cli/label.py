@@ -12,6 +12,7 @@ import typer
 from da_kd.cli.options import Device, Force
 from da_kd.cli.words import run_folder
 from da_kd.errors import InputError
+from da_kd.files import expanded, is_file
 
 
 class Format(str, Enum):  # noqa: UP042 - what every version of typer reads
@@ -58,7 +59,7 @@ def label(
     """
     kind, _, path = teacher.partition(":") if ":" in teacher else ("ultralytics", "", teacher)
     options = _options(imgsz, option or ())
-    _run(kind, Path(path), options, images, format, out, floor, device, force, None)
+    _run(kind, expanded(path), options, images, format, out, floor, device, force, None)
 
 
 def apply(
@@ -94,7 +95,7 @@ def _options(imgsz: int | None, given: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         InputError: one of them is something else.
     """
-    import yaml
+    from da_kd.plain_yaml import read_yaml
 
     options: dict[str, Any] = {} if imgsz is None else {"imgsz": imgsz}
     for text in given:
@@ -102,8 +103,8 @@ def _options(imgsz: int | None, given: Sequence[str] = ()) -> dict[str, Any]:
         if not key or not equals:
             raise InputError(f"--option: expected KEY=VALUE, e.g. names=coco; found '{text}'.")
         try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            options[key] = read_yaml(value)
+        except ValueError as error:
             raise InputError(f"--option {key}: expected a YAML value, e.g. [cat, dog]; found '{value}'.") from error
     return options
 
@@ -140,8 +141,8 @@ def _weights(model: str) -> Path:
     Raises:
         InputError: neither is there.
     """
-    path = Path(model).expanduser()
-    if path.is_file():
+    path = expanded(model)
+    if is_file(path):
         return path
     from da_kd.pipeline import Run
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from da_kd.errors import DataError, InputError
 from da_kd.events import Job
+from da_kd.files import expanded, file_in_the_way
 
 if TYPE_CHECKING:
     from da_kd.data import ImageSet
@@ -31,7 +32,7 @@ class Request:
 
     Attributes:
         kind: the adapter.
-        weights: the model's file.
+        weights: the model's file, or the folder of one.
         options: settings of the adapter.
         images: a folder, data set or video.
         out: the file (COCO) or folder (YOLO) to write.
@@ -87,10 +88,13 @@ def predict_into_files(request: Request, job: Job) -> list[str]:
 
 def _check(request: Request) -> None:
     """Refuse before any work what would fail after it."""
-    if not request.weights.is_file():
+    if not request.weights.exists():
         raise InputError(f"Expected a model file at {request.weights}; there is none.")
     if not 0 <= request.floor <= 1:
         raise InputError(f"--floor: expected a score from 0 to 1; found {request.floor}.")
+    for option, folder in (("--out", request.out.parent), ("--save-images", request.pictures)):
+        if folder is not None and (blocking := file_in_the_way(folder)):
+            raise InputError(f"{option}: expected a folder at {blocking}; found a file. Name another place.")
     out = request.out
     if request.format == "coco":
         if out.is_dir():
@@ -113,7 +117,7 @@ def _images(request: Request, job: Job) -> Any:
     from da_kd.data import ScanCache, load_images
     from da_kd.recipe import Images
 
-    place = request.images.expanduser().absolute()
+    place = expanded(request.images).absolute()
     frames = request.out.absolute().parent / f"{request.out.stem}_frames"
     return load_images(
         Images(path=str(place)),
@@ -135,7 +139,7 @@ def _keep_clear(request: Request, images: ImageSet) -> None:
     """
     from da_kd.cli.pictures import picture_path
 
-    out, read = request.out.resolve(), (request.images.expanduser(), *images.paths)
+    out, read = request.out.resolve(), (expanded(request.images), *images.paths)
     # what is read may be a link: it counts, and so does the file behind it
     places = dict.fromkeys(place for path in read for place in (path.parent.resolve() / path.name, path.resolve()))
     inside = next((place for place in places if place.is_relative_to(out)), None)

@@ -7,6 +7,8 @@ and beside an image (which classes were searched) is taken back. Must not know t
 from __future__ import annotations
 
 import math
+import os
+import reprlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from da_kd.data.problems import Problems
 from da_kd.data.source import Box, Source, Truth, cut, distinct, missing_split
 from da_kd.detections import ImageRecord, State, Vocabulary
 from da_kd.errors import DataError
+from da_kd.files import is_file
 
 NAMESPACE = "da_kd"
 
@@ -127,7 +130,7 @@ def _guess_folder(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
     stem = path.stem.removeprefix("instances_")
     places = [here, here / "images", above / "images", above / "images" / stem, above / stem, above]
     first = entries[0]["file_name"] if entries else ""
-    return next((place for place in places if first and (place / first).is_file()), here)
+    return next((place for place in places if first and is_file(place / first)), here)
 
 
 def _resolve(folder: Path, entries: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
@@ -138,7 +141,10 @@ def _resolve(folder: Path, entries: Sequence[Mapping[str, Any]], path: Path) -> 
     for entry in entries:
         name = str(entry["file_name"]).replace("\\", "/")
         file = folder / name
-        if not file.is_file():
+        if not name.isprintable() and _cannot_be(name):
+            problems.add(repr(name), "expected the name of a file, found characters that none can have")
+            continue
+        if not is_file(file):
             if nested is None:
                 nested = defaultdict(list)
                 for key in walk(folder, IMAGE_SUFFIXES):
@@ -150,6 +156,14 @@ def _resolve(folder: Path, entries: Sequence[Mapping[str, Any]], path: Path) -> 
         files.append(file)
     problems.raise_any()
     return files
+
+
+def _cannot_be(name: str) -> bool:
+    """Say whether no file can be called so."""
+    try:
+        return b"\0" in os.fsencode(name)
+    except UnicodeEncodeError:  # half of a character, which JSON can spell
+        return True
 
 
 class _Reader:
@@ -193,18 +207,16 @@ class _Reader:
             record = self.records.get(self.key_of[entry["id"]])
             if record is None:
                 continue
-            claimed = (entry.get("width") or record.width, entry.get("height") or record.height)
-            if claimed != (record.width, record.height):
-                self.problems.add(
-                    f"image '{entry['file_name']}'",
-                    f"expected {claimed[0]}x{claimed[1]} pixels as the file says, "
-                    f"found {record.width}x{record.height} as displayed (EXIF orientation applied)",
-                )
-            searched = _own(entry).get("searched")
+            try:
+                _check_size(entry, record)
+                searched = _searched(entry)
+            except ValueError as error:
+                self.problems.add(f"image '{entry['file_name']}'", str(error))
+                continue
             if searched is None or searched:
                 truth.looked(record.key)
             if searched is not None:
-                truth.searched[record.key] = tuple(searched)
+                truth.searched[record.key] = searched
 
     def _read_annotation(self, truth: Truth, entry: Any) -> None:
         """Add one box; raises ValueError with what is wrong."""
@@ -232,11 +244,27 @@ class _Reader:
         truth.add(record.key, box, label, state, score)
 
 
+def _check_size(entry: Mapping[str, Any], record: ImageRecord) -> None:
+    """Compare the size that an image's entry claims, if it does; raises ValueError with what is wrong."""
+    claimed = (entry.get("width") or record.width, entry.get("height") or record.height)
+    for side in claimed:
+        if not isinstance(side, int | float):
+            raise ValueError(f"expected numbers as width and height, found {reprlib.repr(side)}")
+    if claimed != (record.width, record.height):
+        raise ValueError(
+            f"expected {claimed[0]}x{claimed[1]} pixels as the file says, "
+            f"found {record.width}x{record.height} as displayed (EXIF orientation applied)"
+        )
+
+
 def parse_bbox(value: Any) -> Box:
     """Return ``x, y, width, height``; raises ValueError with what is wrong."""
     if not isinstance(value, list) or len(value) != 4 or not all(isinstance(item, int | float) for item in value):  # noqa: PLR2004
         raise ValueError(f"expected a bbox of four numbers x, y, width, height, found {value!r}")
-    x, y, w, h = (float(item) for item in value)
+    try:
+        x, y, w, h = (float(item) for item in value)
+    except OverflowError as error:  # JSON has whole numbers of any length
+        raise ValueError(f"expected a bbox of four numbers in pixels, found {reprlib.repr(value)}") from error
     if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
         raise ValueError(f"expected a bbox with width and height of at least 0, found {value}")
     return x, y, w, h
@@ -253,6 +281,16 @@ def _own(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what da_kd wrote beside an entry."""
     value = entry.get(NAMESPACE)
     return value if isinstance(value, dict) else {}
+
+
+def _searched(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return which classes were looked for in an image, None where that is not said."""
+    names = _own(entry).get("searched")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"expected a list of class names as 'searched', found {reprlib.repr(names)}")
+    return tuple(names)
 
 
 def _state(entry: Mapping[str, Any]) -> State:

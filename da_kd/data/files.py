@@ -87,6 +87,8 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_text(path))
+    except RecursionError as error:
+        raise DataError(f"Expected JSON in {path}; found lists nested too deeply; export it again.") from error
     except ValueError as error:
         raise DataError(f"Expected JSON in {path}; found a mistake: {error}.") from error
 

@@ -41,7 +41,8 @@ class Probe(NamedTuple):
     """What one look at an image file told.
 
     Attributes:
-        sha: hash of the file's bytes, 32 hex digits; "" where they could not be read.
+        sha: hash of the file's bytes, 32 hex digits; "" where they could not be read, or for what may pass (no right to
+            open the file, too little memory): then nothing is known of the content.
         width: pixels, as displayed (EXIF orientation applied); 0 where unknown.
         height: likewise.
         reason: "" for a usable image, else why it is not, e.g. "truncated".
@@ -55,6 +56,13 @@ class Probe(NamedTuple):
 
 class _UnusableError(Exception):
     """Carries the short reason why a file is no usable image."""
+
+
+class _NoMemoryError(_UnusableError):
+    """There was too little memory to look at the file, which says nothing about it."""
+
+    def __init__(self) -> None:
+        super().__init__("too little memory to read it")
 
 
 def read_image(path: Path) -> RgbImage:
@@ -106,7 +114,7 @@ def probe(path: Path, *, verify: bool = True) -> Probe:
                 _load(image)
                 _check_mode(image)
     except _UnusableError as problem:
-        return Probe(sha, 0, 0, str(problem))
+        return Probe("" if isinstance(problem, _NoMemoryError) else sha, 0, 0, str(problem))
     return Probe(sha, *size, "")
 
 
@@ -116,6 +124,8 @@ def _read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise _UnusableError("missing file") from error
+    except MemoryError as error:
+        raise _NoMemoryError from error
     except OSError as error:
         raise _UnusableError(f"cannot be opened ({error.strerror or error})") from error
     if not data:
@@ -137,7 +147,7 @@ def _open(data: bytes) -> Image.Image:
         try:
             image = decoder(io.BytesIO(data), "")
         except Exception as error:  # a decoder may raise anything on bad bytes
-            raise _UnusableError(_short(error)) from error
+            raise _why(error) from error
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and image.width * image.height > 2 * limit:
             raise _UnusableError(f"{image.width}x{image.height} pixels are too many")
@@ -151,15 +161,17 @@ def _load(image: Image.Image) -> None:
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
     except Exception as error:
-        raise _UnusableError(_short(error)) from error
+        raise _why(error) from error
 
 
-def _short(error: Exception) -> str:
+def _why(error: Exception) -> _UnusableError:
     """Return the reason for what a decoder said."""
     text = str(error).strip()
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+        return _NoMemoryError()
     if isinstance(error, EOFError | IndexError | struct.error) or "truncated" in text.lower():
-        return "truncated"
-    return f"damaged ({text})" if text else "damaged"
+        return _UnusableError("truncated")
+    return _UnusableError(f"damaged ({text})" if text else "damaged")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -199,7 +211,7 @@ def _decode(image: Image.Image) -> RgbImage:
     try:
         image.load()
     except Exception as error:
-        raise _UnusableError(_short(error)) from error
+        raise _why(error) from error
     _check_mode(image)
     turn = _UPRIGHT.get(_orientation(image))
     if image.mode.startswith("I"):

@@ -166,4 +166,4 @@ def fingerprint(image_set: ImageSet) -> str:
 
 def _hash(name: str, seed: int, use: Literal["holdout", "fraction"]) -> bytes:
     """Return what groups and images are ordered by."""
-    return hashlib.blake2b(f"{use}\n{seed}\n{name}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{use}\n{seed}\n{name}".encode(errors="surrogateescape"), digest_size=16).digest()

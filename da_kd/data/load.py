@@ -28,8 +28,9 @@ from da_kd.data.video import VIDEO_SUFFIXES, open_video
 from da_kd.data.voc import is_voc, open_voc
 from da_kd.data.yolo import find_yaml, open_yolo
 from da_kd.detections import Detections, DetectionTable, ImageRecord, State, Vocabulary, table_of
-from da_kd.errors import DataError
+from da_kd.errors import DataError, InputError
 from da_kd.events import Job
+from da_kd.files import expanded, is_there
 
 if TYPE_CHECKING:
     from da_kd.recipe import Images
@@ -110,8 +111,8 @@ def find_format(path: Path) -> str:
     Raises:
         DataError: nothing is there, or a file of an unknown kind.
     """
-    if not path.exists():
-        near = next(parent for parent in path.parents if parent.exists())
+    if not is_there(path):
+        near = next(parent for parent in path.parents if is_there(parent))
         raise DataError(
             f"expected a data set at {path}; found nothing there (the closest folder that exists is {near}). "
             f"Correct the path (in a recipe 'path' or 'data.root')."
@@ -162,7 +163,10 @@ def _place(name: str, root: Path, copies: Path, job: Job) -> Path:
 
 def _under(root: Path, name: str) -> Path:
     """Return a place that a recipe names; relative ones count from ``root``."""
-    return (root / Path(name).expanduser()).absolute()
+    try:
+        return expanded(name, root).absolute()
+    except InputError as error:
+        raise DataError(str(error)) from error
 
 
 def _part(keys: Sequence[str], spec: Images, name: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from da_kd.data.images import Probe, probe
 from da_kd.detections import ImageRecord
+from da_kd.errors import DataError
 from da_kd.events import Job
 
 _CHUNK = 256  # files between two looks at the stop button; what a kill can lose
@@ -36,6 +37,8 @@ class _Stamp(NamedTuple):
 
 class ScanCache:
     """Remembers probes by absolute path, size, time of change, inode, and whether the whole file was decoded.
+
+    What has no hash is not remembered: why a file could not be read may pass without a trace in its stamp.
 
     Several processes may use one file: every access is one short transaction. A file that is no database, or a broken
     one, is begun anew; a cache that cannot be used never stops the work.
@@ -62,7 +65,7 @@ class ScanCache:
         return {
             path: known
             for path, (stamp, verified, known) in rows.items()
-            if stamp == stamps[path] and (verified or not verify)
+            if stamp == stamps[path] and (verified or not verify) and known.sha
         }
 
     def put(self, found: Mapping[str, tuple[_Stamp, Probe]], verified: bool) -> None:
@@ -150,11 +153,13 @@ def scan(
         job: hears of progress; a stop loses no file that was read.
 
     Raises:
+        DataError: a file's name is not UTF-8, so that no table could hold it.
         Cancelled: a person asked to stop.
     """
     job = job or Job()
     base = str(root.absolute())
     paths = {key: os.path.join(base, key) for key in keys}  # noqa: PTH118 - a Path each would cost more than the scan
+    _require_utf8(paths.values())
     stamps = {path: stamp for path in paths.values() if (stamp := _stamp(path)) is not None}
     known = cache.get(stamps, verify)
     missing = [path for path in dict.fromkeys(paths.values()) if path not in known]
@@ -162,6 +167,22 @@ def scan(
     if cache.trouble:
         job.warn(f"Image hashes could not be remembered in {cache.path} ({cache.trouble}); they are computed anew.")
     return [ImageRecord(key, *known[path]) for key, path in paths.items()]
+
+
+def _require_utf8(paths: Iterable[str]) -> None:
+    """Refuse names that have bytes which are no text."""
+    odd = [path for path in paths if not _is_utf8(path)]
+    if odd:
+        shown = odd[0].encode("utf-8", "backslashreplace").decode()
+        raise DataError(f"Expected images with names in UTF-8; found {len(odd)} others, e.g. {shown}; rename them.")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _probe_all(
@@ -180,7 +201,7 @@ def _probe_all(
             fresh = dict(zip(part, pool.map(lambda path: probe(Path(path), verify=verify), part), strict=True))
             found |= fresh
             settled = {p: (stamps[p], known) for p, known in fresh.items() if _settled(stamps.get(p), now)}
-            cache.put(settled, verify)
+            cache.put({path: entry for path, entry in settled.items() if entry[1].sha}, verify)
     job.progress("read images", len(paths), len(paths), "images")
     return found
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from da_kd.data.files import read_text, rooted, walk
 from da_kd.data.images import IMAGE_SUFFIXES
 from da_kd.data.problems import Problems
 from da_kd.data.source import Box, Source, Truth, cut, distinct, missing_split
 from da_kd.detections import ImageRecord, Vocabulary
 from da_kd.errors import DataError
+from da_kd.files import is_there
+from da_kd.plain_yaml import read_yaml
 
 TOLERANCE = 1e-3  # how far outside 0..1 a number may lie; rounding by other tools
 YAML_NAMES = ("data.yaml", "data.yml")
@@ -90,8 +90,8 @@ def open_yolo(path: Path, split: Sequence[str] = (), *, labels: bool = True) -> 
 def _read_config(path: Path) -> Mapping[str, Any]:
     """Return the YAML's mapping."""
     try:
-        config = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
+        config = read_yaml(read_text(path))
+    except ValueError as error:
         raise DataError(f"Expected YAML in {path}; found a mistake: {error}.") from error
     if not isinstance(config, dict):
         raise DataError(f"Expected names and splits in {path} (names: [...], train: images/train); found no mapping.")
@@ -101,7 +101,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 def _base(config: Mapping[str, Any], config_path: Path) -> Path:
     """Return the folder that splits count from: the key ``path``, else the YAML's own folder."""
     base = (config_path.parent / str(config.get("path") or ".")).absolute()
-    if not base.is_dir():
+    if not is_there(base) or not base.is_dir():
         raise DataError(
             f"{config_path}: expected the data set's folder at {base} (its key 'path'); there is none. "
             f"Correct 'path', or remove it where the YAML lies in that folder."
@@ -157,16 +157,17 @@ def _images(value: Any, base: Path, name: str, config_path: Path) -> list[Path]:
     found: list[Path] = []
     for item in value if isinstance(value, list) else [value]:
         place = base / str(item)
-        if not place.exists() and str(item).startswith("../"):
+        if not is_there(place) and str(item).startswith("../"):
             place = base / str(item)[3:]  # some exporters count from a folder below
-        if place.is_dir():
+        there = is_there(place)
+        if there and place.is_dir():
             found += [place / key for key in walk(place, IMAGE_SUFFIXES)]
-        elif place.is_file() and place.suffix.lower() == ".txt":
+        elif there and place.is_file() and place.suffix.lower() == ".txt":
             found += _listed(place, base)
         else:
             raise DataError(
                 f"{config_path}: expected the split '{name}' to be a folder or a .txt list at {base / str(item)}; "
-                f"found {'another file' if place.exists() else 'nothing'} there. Correct the YAML."
+                f"found {'another file' if there else 'nothing'} there. Correct the YAML."
             )
     return found
 
@@ -174,11 +175,13 @@ def _images(value: Any, base: Path, name: str, config_path: Path) -> list[Path]:
 def _listed(path: Path, base: Path) -> list[Path]:
     """Return the images that a text file names, one a line, relative to that file or to the set's folder."""
     found = []
-    for line in read_text(path).splitlines():
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         name = line.strip()
+        if "\0" in name:
+            raise DataError(f"{path}:{number}: expected the path of an image; found {name!r}. Correct the list.")
         if name:
             beside = path.parent / name
-            found.append(beside if beside.exists() else base / name)
+            found.append(beside if is_there(beside) else base / name)
     return found
 
 

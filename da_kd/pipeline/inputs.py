@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from da_kd.data import ImageSet, ScanCache, load_images, overlap
 from da_kd.data.corrupt import corrupted_set, write_corrupted
 from da_kd.demo import render_set
@@ -140,6 +142,8 @@ def _corrupted(images: ImageSet, corrupt: Corrupt, store: Store, cache: ScanCach
     """Return damaged copies of a set, drawing them on first use."""
     table = images.table
     parts = {**corrupt_parts(corrupt), "images": hash_json([table.key, table.sha])}
+    if not table.ok.all():  # of these there are no copies
+        parts["unreadable"] = hash_json(np.flatnonzero(~table.ok).tolist())
     output = Output("data", parts, units=len(table))
     folder = store.make(output, lambda out, work: write_corrupted(images, corrupt, out, work), job)
     return corrupted_set(images, corrupt, folder, cache, job)

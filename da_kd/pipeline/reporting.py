@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from da_kd.data import fingerprint as hash_images
 from da_kd.detections import DetectionTable, read_table
 from da_kd.events import Job, StageDone, StageStarted
 from da_kd.hashing import hash_json
@@ -73,9 +74,9 @@ def make_report(
 ) -> tuple[Path, StepOutcome]:
     """Write the run's report, or find that it says all this already."""
     folder, job, began = place.folder / "report", job.named("report"), time.time()
-    says = hash_json(
-        [_REPORT_VERSION, metrics.as_json(), dump_recipe(recipe), inputs.notes, _audit(_done(steps, store))]
-    )
+    sets = {name: hash_images(images) for name, images in inputs.sets.items()}  # the page judges by their labels
+    audit = _audit(_done(steps, store))
+    says = hash_json([_REPORT_VERSION, metrics.as_json(), dump_recipe(recipe), inputs.notes, audit, sets])
     marker, page = folder / ".says", folder / "index.html"
     if page.is_file() and marker.is_file() and marker.read_text(encoding="utf-8") == says:
         job.emit(StageDone("report", name="report", reused=True))

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from da_kd.errors import DataError, InputError
+from da_kd.errors import Busy, DataError, InputError
 from da_kd.events import Event, Job
 from da_kd.files import whole
 from da_kd.recipe import TAKEN, Recipe, dump_recipe, load_recipe
-from da_kd.store import hold, holder, write_json
+from da_kd.store import hold, holder, holding, write_json
 
 State = Literal["new", "running", "paused", "done", "failed", "cancelled", "killed"]
 
@@ -56,7 +56,7 @@ class Run:
     """A run's folder on the disk; making one writes nothing."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+        self.folder = Path(os.path.realpath(folder))  # pathlib's raises an error of its own where links go round
 
     @property
     def name(self) -> str:
@@ -93,11 +93,12 @@ class Run:
             return RunState()
         try:
             known = RunState(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
+            _check_steps(known.steps)
         except (OSError, ValueError, TypeError) as error:
             path = self.folder / "run.json"
             raise DataError(
-                f"The record of the run '{self.name}' cannot be read ({error}); remove {path}, and run the same "
-                "command again: what was finished is reused."
+                f"The record of the run '{self.name}' cannot be read ({error}); remove {path}, and run its "
+                "recipe again, before any 'da-kd gc --delete': what was finished is reused."
             ) from error
         return replace(known, state="killed") if known.state == "running" and self.pid() is None else known
 
@@ -171,17 +172,36 @@ class Run:
         """Ask the process that works on the run to stop, and wait; return whether there was one.
 
         A process that does not stop within ``patience`` seconds is killed; what was finished stays.
+
+        Raises:
+            Busy: the process runs elsewhere, so that its number is another one's here.
         """
         pid = self.pid()
         if pid is None:
             return False
+        if place := self._elsewhere():
+            raise Busy(f"Run '{self.name}' is worked on by process {pid} {place}; stop it where it runs.")
         _signal(pid, signal.SIGTERM)
         end = time.monotonic() + patience
         while self.pid() == pid and time.monotonic() < end:
             time.sleep(0.1)
-        if self.pid() == pid:
+        if self.pid() == pid and not self._elsewhere():
             _signal(pid, signal.SIGKILL)
         return True
+
+    def _elsewhere(self) -> str:
+        """Return where the process that works on the run has its number, "" for here."""
+        known = holding(self.folder / "lock")
+        return known.elsewhere() if known is not None else ""
+
+
+def _check_steps(steps: Any) -> None:
+    """Raise ValueError where a record's steps are no such thing."""
+    if not isinstance(steps, dict):
+        raise ValueError(f"expected steps by their names; found {steps!r:.60}")
+    for name, record in steps.items():
+        if not isinstance(record, dict) or not isinstance(record.get("fingerprint"), str):
+            raise ValueError(f"expected the fingerprint of the step '{name}'; found {record!r:.60}")
 
 
 def refuse_taken(name: str) -> None:

@@ -8,6 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from da_kd.recipe.values import ClassName, ClassTarget, Fraction, Name, Section
 
+# Keys of a data.yaml that name no split (as da_kd.data.yolo has them); a rendered set is written with one.
+_NO_SPLITS = {"path", "names", "nc", "download", "roboflow", "kpt_shape", "flip_idx", "license", "task", "description"}
+
 
 class Holdout(Section):
     """Splits a set that has no splits of its own, by whole groups, the same way every time.
@@ -94,7 +97,17 @@ class Images(Section):
             raise ValueError("'count' says how many images to render; beside 'path' use 'fraction'")
         if self.render is not None and (self.count is None or not self.split):
             raise ValueError("expected 'count' and 'split' beside 'render' (e.g. count: 100, split: train)")
+        if self.render is not None and (len(set(self.split)) > 1 or not _can_be_drawn(self.split[0])):
+            raise ValueError(
+                f"expected one split beside 'render', named train, val, test or the like with letters, digits, '-' and "
+                f"'_'; found {', '.join(self.split)}"
+            )
         return self
+
+
+def _can_be_drawn(split: str) -> bool:
+    """Say whether a rendered set may call a split so."""
+    return split not in _NO_SPLITS and split.replace("_", "").replace("-", "").isalnum()
 
 
 class Data(Section):

@@ -16,7 +16,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from da_kd.errors import RecipeError
+from da_kd.errors import InputError, RecipeError
+from da_kd.files import expanded, is_file
+from da_kd.plain_yaml import PlainLoader, read_yaml
 from da_kd.recipe.labels import Teacher
 from da_kd.recipe.models import Recipe
 from da_kd.recipe.training import Architecture
@@ -27,8 +29,8 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _BRANCH = re.compile(r"(constrained-|function-|literal\[|list\[|dict\[|tuple\[).*|int|float|str|bool|none")
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe YAML loader that refuses a key given twice, which plain YAML would silently overwrite."""
+class _UniqueKeys(PlainLoader):
+    """A YAML loader that refuses a key given twice, which plain YAML would silently overwrite."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Read one mapping and check its keys as they are written, before ``<<`` merges others into it."""
@@ -63,7 +65,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: there is no such file, or it holds something else.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise RecipeError([f"expected a YAML file at {path}; there is none"], str(path))
     try:
         text = path.read_text(encoding="utf-8")
@@ -85,9 +87,9 @@ def recipe_from_text(
 
 def _tree_of(text: str, source: str) -> dict[str, Any]:
     try:
-        tree = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - derived from the safe loader
-    except yaml.YAMLError as error:
-        raise RecipeError([f"not readable as YAML: {_yaml_place(error)}{_quotes(error, text)}"], source) from error
+        tree = read_yaml(text, _UniqueKeys)
+    except ValueError as error:
+        raise RecipeError([f"not readable as YAML: {error}{_quotes(error.__cause__, text)}"], source) from error
     if not isinstance(tree, dict):
         raise RecipeError([f"expected keys and values; found {_kind(tree)}"], source)
     return tree
@@ -105,7 +107,7 @@ def parse_recipe(
     merged = _with_changes(tree, changes, problems)
     filled = _fill(merged, "", problems)
     try:
-        recipe = _anchored(Recipe.model_validate(filled), folder or Path.cwd())
+        recipe = _anchored(Recipe.model_validate(filled), folder or Path.cwd(), problems)
     except ValidationError as error:
         problems += explain(error, Recipe)
     if problems:
@@ -126,38 +128,47 @@ def changed(tree: Mapping[str, Any], changes: Sequence[str], source: str = "the 
     return merged
 
 
-def _anchored(recipe: Recipe, folder: Path) -> Recipe:
+def _anchored(recipe: Recipe, folder: Path, problems: list[str]) -> Recipe:
     """Return the recipe with every path that counts from ``folder`` made absolute."""
 
-    def place(name: str) -> str:
-        return str((folder / Path(name).expanduser()).resolve())
+    def place(name: str, key: str, above: Path = folder) -> str:
+        try:
+            return os.path.realpath(expanded(name, above))  # pathlib's raises an error of its own where links go round
+        except InputError as error:
+            problems.append(f"{key}: {error}")
+            return name
 
-    def model(architecture: Architecture) -> Architecture:
-        own = architecture.model.endswith(".pt") or _is_file(folder / architecture.model)
-        return architecture.model_copy(update={"model": place(architecture.model)}) if own else architecture
+    def model(architecture: Architecture, key: str) -> Architecture:
+        name = architecture.model
+        own = name.endswith(".pt") or is_file(folder / name)
+        return architecture.model_copy(update={"model": place(name, f"{key}.model")}) if own else architecture
 
-    def teacher(item: Teacher) -> Teacher:
-        weights = place(item.weights) if item.weights else None
-        architecture = model(item.architecture) if item.architecture else None
-        files = {k: place(v) for k, v in item.options.items() if isinstance(v, str) and _is_file(folder / v)}
+    def teacher(item: Teacher, key: str) -> Teacher:
+        weights = place(item.weights, f"{key}.weights") if item.weights else None
+        architecture = model(item.architecture, f"{key}.architecture") if item.architecture else None
+        given = {name: value for name, value in item.options.items() if isinstance(value, str)}
+        files = {name: place(v, f"{key}.options.{name}") for name, v in given.items() if is_file(folder / v)}
         changes = {"weights": weights, "architecture": architecture, "options": {**item.options, **files}}
         return item.model_copy(update=changes)
 
+    def check_sets(root: str) -> None:
+        """Tell of paths of sets that can be none; the others stay as they are."""
+        for part in type(recipe.data).model_fields:
+            for key in ("path", "images"):
+                name = getattr(getattr(recipe.data, part), key, None)
+                if name and "://" not in name:
+                    place(name, f"data.{part}.{key}", Path(root))
+
+    root = place(recipe.data.root, "data.root")
+    if not any(problem.startswith("data.root: ") for problem in problems):
+        check_sets(root)
     return recipe.model_copy(
         update={
-            "data": recipe.data.model_copy(update={"root": place(recipe.data.root)}),
-            "teachers": tuple(teacher(item) for item in recipe.teachers),
-            "student": model(recipe.student),
+            "data": recipe.data.model_copy(update={"root": root}),
+            "teachers": tuple(teacher(item, f"teachers.{index}") for index, item in enumerate(recipe.teachers)),
+            "student": model(recipe.student, "student"),
         }
     )
-
-
-def _is_file(path: Path) -> bool:
-    """Say whether there is such a file; a text that cannot be a path names none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -178,9 +189,9 @@ def _with_changes(tree: Mapping[str, Any], changes: Sequence[str], problems: lis
             problems.append(f"--set {change}: expected key.sub=value")
             continue
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            problems.append(f"--set {key}: the value is not readable as YAML: {_yaml_place(error)}")
+            value = read_yaml(text)
+        except ValueError as error:
+            problems.append(f"--set {key}: the value is not readable as YAML: {error}")
             continue
         problem = _put(result, key.split("."), value)
         if problem:
@@ -201,7 +212,7 @@ def _put(node: Any, path: list[str], value: Any) -> str:
         last = depth == len(path) - 1
         if isinstance(node, list):
             names = [item.get("name") if isinstance(item, dict) else None for item in node]
-            index = int(step) if step.isdigit() else names.index(step) if step in names else None
+            index = int(step) if step.isdecimal() else names.index(step) if step in names else None
             if index is None or index >= len(node):
                 return f"expected an index below {len(node)} or one of the names {names}; found '{step}'"
             if last:
@@ -239,14 +250,7 @@ def _fill(value: Any, place: str, problems: list[str]) -> Any:
     return _VARIABLE.sub(replace, value)
 
 
-def _yaml_place(error: Exception) -> str:
-    """Return what a YAML error says and where, in one line."""
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}{getattr(error, 'problem', None) or error}"
-
-
-def _quotes(error: yaml.YAMLError, text: str) -> str:
+def _quotes(error: BaseException | None, text: str) -> str:
     """Return how a variable is written between braces, where YAML took its own braces for theirs; else ''."""
     mark = getattr(error, "problem_mark", None)
     lines = text.splitlines()[max(0, mark.line - 1) : mark.line + 1] if mark else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from da_kd.data import StoredPredictions, read_coco_results
 from da_kd.detections import Detections, Vocabulary
-from da_kd.errors import DataError
+from da_kd.errors import DataError, InputError
 from da_kd.hashing import hash_file, hash_json
 from da_kd.teachers.base import Failure, Image, refuse_unknown
 
@@ -32,7 +32,10 @@ class CocoFileTeacher:
         """Remember the files; see the class."""
         refuse_unknown("coco_file", options, _OPTIONS)
         self.weights = Path(weights)
-        self.images = Path(options["images"]) if "images" in options else None
+        images = options.get("images")
+        if not isinstance(images, str | Path | None):
+            raise InputError(f"Teacher option 'images' must be the path of a COCO JSON; found '{images}'.")
+        self.images = None if images is None else Path(images)
 
     def fingerprint(self) -> str:
         """Return a hash of the files.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from da_kd.errors import SetupError
+import re
+
+from da_kd.errors import InputError, SetupError
+
+_GPUS = re.compile(r"cuda(:\d{1,9}(,\d{1,9})*)?")
 
 
 def resolve_device(wanted: str) -> str:
@@ -14,10 +18,16 @@ def resolve_devices(wanted: str) -> tuple[str, ...]:
     """Return the devices asked for, one unless several GPUs are; ``auto`` is the first GPU, without one the CPU.
 
     Raises:
+        InputError: there is no device of such a name.
         SetupError: a device asked for is not there, or is named twice.
     """
     if wanted == "cpu":
         return ("cpu",)
+    if wanted not in ("auto", "mps") and not _GPUS.fullmatch(wanted):
+        raise InputError(
+            f"Expected a device: auto, cpu, mps, cuda, or cuda:0 (cuda:0,1 for several); found '{wanted:.60}'; "
+            "correct it."
+        )
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -22,12 +22,14 @@ from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import InputError, WeightsError
 from da_kd.hashing import hash_file, hash_json
 from da_kd.teachers.base import Failure, Image, refuse_unknown
+from da_kd.teachers.batches import out_of_memory
 from da_kd.teachers.checks import finish, first_line, hash_weights, missing_package, need_file, number, whole, words
 from da_kd.teachers.coco_names import COCO_80
 from da_kd.teachers.geometry import letterbox
 from da_kd.teachers.onnx_layouts import LAYOUTS, Layout, Raw, Size, guess_layout, suppress
 
 _OPTIONS = ("layout", "imgsz", "names", "iou", "max_boxes")
+_LEAST, _MOST = 32, 8192  # pixels of a side of an input
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ELSEWHERE = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff]\x01)")  # then a name of that length
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class OnnxTeacher:
         self.layout = options.get("layout", "auto")
         if self.layout not in ("auto", *LAYOUTS):  # compared, not hashed: it may be a list
             raise InputError(f"Teacher option 'layout' must be auto, {', '.join(LAYOUTS)}; found '{self.layout}'.")
-        self.imgsz = whole(options, "imgsz", 32, 8192)
+        self.imgsz = whole(options, "imgsz", _LEAST, _MOST)
         self.names = COCO_80 if options.get("names") == "coco" else words(options, "names")
         iou, most = number(options, "iou", 0, 1), whole(options, "max_boxes", 1, 10_000)
         self.iou = 0.7 if iou is None else iou
@@ -103,7 +105,7 @@ class _OnnxPredictor:
         self._session = _session(teacher.weights, device)
         metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         _check_task(metadata, teacher.weights)
-        self._input = self._session.get_inputs()[0]
+        self._input = _only_input(self._session, teacher.weights)
         self._fixed_batch, self._size, self._type = _input_of(self._input, metadata, teacher)
         names = teacher.names or _names_of(metadata)
         shape = self._run(np.zeros((1, 3, self._size[1], self._size[0]), np.float32))[0].shape
@@ -152,8 +154,21 @@ class _OnnxPredictor:
             piece = stack[start : start + step].astype(self._type, copy=False)
             short = step - len(piece)
             fed = np.concatenate([piece, np.zeros((short, *piece.shape[1:]), piece.dtype)]) if short else piece
-            parts.append(self._session.run(None, {self._input.name: fed})[0][: len(piece)])
+            parts.append(self._answered(fed)[: len(piece)])
         return np.concatenate(parts).astype(np.float32, copy=False)
+
+    def _answered(self, fed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the first output for inputs of the model's own number type and batch."""
+        try:
+            output: npt.NDArray[Any] = self._session.run(None, {self._input.name: fed})[0]
+        except Exception as error:  # the library raises its own classes, which share no base
+            if out_of_memory(error):
+                raise MemoryError(str(error)) from error  # the caller asks for fewer images at a time
+            raise WeightsError(
+                f"Expected a model that answers for images in {self._teacher.weights}; onnxruntime cannot run it "
+                f"({first_line(error)}); export it anew."
+            ) from error
+        return output
 
     def close(self) -> None:
         """Drop the session and what it holds on the device."""
@@ -193,6 +208,17 @@ def _check_task(metadata: Mapping[str, str], weights: Path) -> None:
         raise WeightsError(f"Expected a detector in {weights}; found a model for '{task}'.")
 
 
+def _only_input(session: Any, weights: Path) -> Any:
+    """Return the input of a model that asks for images and for nothing else."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise WeightsError(
+            f"Expected one input, the images, in {weights}; found {len(inputs)} "
+            f"({', '.join(one.name for one in inputs)}); export the model anew, without its post-processing."
+        )
+    return inputs[0]
+
+
 def _input_of(first: Any, metadata: Mapping[str, str], teacher: OnnxTeacher) -> tuple[int | None, Size, Any]:
     """Return a model's fixed batch (or None), its (width, height) and its number type."""
     shape, weights = first.shape, teacher.weights
@@ -216,10 +242,15 @@ def _input_of(first: Any, metadata: Mapping[str, str], teacher: OnnxTeacher) -> 
 def _noted_size(metadata: Mapping[str, str], weights: Path) -> tuple[int, int]:
     """Return the height and width a file notes for itself."""
     try:
-        high, wide = ast.literal_eval(metadata["imgsz"])
-        return int(high), int(wide)
-    except (KeyError, ValueError, SyntaxError, TypeError) as error:
+        high, wide = map(int, ast.literal_eval(metadata["imgsz"]))
+    except (KeyError, ValueError, SyntaxError, TypeError, OverflowError) as error:
         raise InputError(f"{weights} takes any size and names none; give the option 'imgsz', e.g. 640.") from error
+    if not (_LEAST <= high <= _MOST and _LEAST <= wide <= _MOST):
+        raise InputError(
+            f"Expected an input of {_LEAST} to {_MOST} pixels a side in {weights}; it notes {wide} x {high}; give the "
+            "option 'imgsz', e.g. 640."
+        )
+    return high, wide
 
 
 def _names_of(metadata: Mapping[str, str]) -> Vocabulary | None:

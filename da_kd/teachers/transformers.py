@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from da_kd.detections import Detections, Vocabulary
 from da_kd.errors import InputError, WeightsError
 from da_kd.hashing import hash_file, hash_json
+from da_kd.offline import settle_transformers
 from da_kd.teachers.base import Failure, Image, refuse_unknown
 from da_kd.teachers.checks import finish, first_line, missing_package, whole, words
 from da_kd.teachers.geometry import corners, groups
@@ -92,7 +94,7 @@ class _TransformersPredictor:
         self._model = model.to(device).eval()
         self._text: dict[str, Any] = {}
         if teacher.prompts is None:
-            self.classes, self._lookup = _vocabulary(model.config.id2label)
+            self.classes, self._lookup = _vocabulary(model.config.id2label, teacher.folder)
             self._read: Callable[[Any, list[tuple[int, int]]], list[Answer]] = self._own_classes
             return
         self.classes, self._lookup = teacher.prompts, np.arange(len(teacher.prompts))
@@ -168,6 +170,7 @@ def _array(tensor: Any) -> npt.NDArray[Any]:
 
 def _load(folder: Path, prompts: Vocabulary | None) -> tuple[Any, Any, str]:
     """Return the processor, the model and its family's name."""
+    settle_transformers()
     try:
         import transformers
     except ImportError as error:
@@ -198,11 +201,31 @@ def _load(folder: Path, prompts: Vocabulary | None) -> tuple[Any, Any, str]:
 
 
 def _unreadable(folder: Path, error: Exception) -> WeightsError:
+    if _asked_the_network(error):
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("backbone") or "another model"
+        return WeightsError(
+            f"Expected all that the model in {folder} needs in that folder; its config.json only names '{named}', and "
+            "nothing is downloaded; load the model once where there is a network, and put what save_pretrained writes "
+            "then into the folder."
+        )
     return WeightsError(f"Expected a detector of transformers in {folder}; it cannot be loaded ({first_line(error)}).")
 
 
-def _vocabulary(id2label: Mapping[int, str]) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
+def _asked_the_network(error: BaseException) -> bool:
+    """Say whether something failed since it would have had to be downloaded."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    before = error.__cause__ or error.__context__
+    missing = isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled)
+    return missing or (before is not None and _asked_the_network(before))
+
+
+def _vocabulary(id2label: Mapping[int, str], folder: Path) -> tuple[Vocabulary, npt.NDArray[np.int64]]:
     """Return the distinct class names in order of their ids, and for every id its place among them, or -1."""
+    if min(id2label) < 0:
+        raise WeightsError(
+            f"Expected ids from 0 in 'id2label' of {folder / 'config.json'}; found {min(id2label)}; mend the file."
+        )
     names: list[str] = []
     lookup = np.full(max(id2label) + 1, -1, np.int64)
     for index in sorted(id2label):

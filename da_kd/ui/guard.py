@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,6 +56,9 @@ class Guard:
 
     def __init__(self, inner: Application, settings: Settings) -> None:
         self._inner, self._settings = inner, settings
+        self._own = {settings.host.lower(), socket.gethostname().lower()}
+        if not is_loopback(settings.host):
+            threading.Thread(target=self._learn_full_name, daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -107,8 +111,11 @@ class Guard:
             return True
         if is_loopback(self._settings.host):
             return False
-        own = {self._settings.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-        return name in own or _is_address(name)
+        return _is_address(name) or name in self._own
+
+    def _learn_full_name(self) -> None:
+        """Ask what the network calls this machine; a name server that is down takes seconds to say nothing."""
+        self._own.add(socket.getfqdn().lower())
 
 
 def _is_address(name: str) -> bool:

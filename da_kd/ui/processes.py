@@ -6,6 +6,7 @@ again and can stop it. Knows processes and files; must not know what a run is ma
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -14,8 +15,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,38 +68,21 @@ def start(folder: Path, arguments: Sequence[str], at: Path, name: str = "launch"
         name: of the record, so that a folder can have several kinds of processes.
 
     Raises:
-        Busy: the last process of that name still runs.
+        Busy: the last process of that name still runs, or somebody else is starting one.
         SetupError: it cannot be started; the disk is full, or the folder is not ours to write.
     """
-    last = launched(folder, name)
-    if last is not None and not _ended(last, _LINGERS):
-        raise Busy(f"This is being worked on already (process {last.pid}); wait for it, or stop it first.")
-    child = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{name}.log").open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "da_kd", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=at,
-                env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
-            )
-        made = Launch(child.pid, started(child.pid), tuple(arguments), time.time())
-        with whole(folder / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(asdict(made)), encoding="utf-8")
+        with _alone(folder / f"{name}.lock"):
+            last = launched(folder, name)
+            if last is not None and not _ended(last, _LINGERS):
+                raise Busy(f"This is being worked on already (process {last.pid}); wait for it, or stop it first.")
+            return _spawn(folder, arguments, at, name)
     except OSError as error:
-        if child is not None:
-            child.kill()  # nobody would find it again
-            child.wait()
         raise SetupError(
             f"The work could not be started ({error.strerror or error}: {folder}). Free some space ('da-kd gc' lists "
             "what no run needs), or make the folder writable, then press the button again."
         ) from error
-    threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie of it is left
-    return made
 
 
 def launched(folder: Path, name: str = "launch") -> Launch | None:
@@ -170,6 +154,41 @@ def memory(pid: int) -> int | None:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
     return None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path``, which a thread of this process can keep from another one, too."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy("This is being started already; wait for it, or stop it first.") from None
+        yield
+
+
+def _spawn(folder: Path, arguments: Sequence[str], at: Path, name: str) -> Launch:
+    """Start a process and record it; one that cannot be recorded is killed, since nobody would find it again."""
+    with (folder / f"{name}.log").open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "da_kd", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=at,
+            env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        made = Launch(child.pid, started(child.pid), tuple(arguments), time.time())
+        with whole(folder / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(asdict(made)), encoding="utf-8")
+    except OSError:
+        child.kill()
+        child.wait()
+        raise
+    threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie of it is left
+    return made
 
 
 def _ended(process: Launch, patience: float) -> bool:

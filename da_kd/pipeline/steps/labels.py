@@ -181,6 +181,8 @@ def add_predict(builder: Builder, teacher: Teacher) -> None:
         predict.run(teacher.name, model, config, images, builder.recipe.device, out, job, earlier=earlier)
 
     builder.add(name, "predict", parts, len(images.table), work)
+    if builder.store.finished(builder.steps[name].output):
+        predict.refuse_unread(builder.made(name), config)  # this recipe may allow for fewer
 
 
 def add_samples(builder: Builder, teachers: Sequence[Teacher]) -> None:

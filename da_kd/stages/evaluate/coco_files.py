@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -121,19 +122,24 @@ def _check_boxes(items: Sequence[Any], keys: Collection[str], where: str) -> Non
         if not isinstance(box, list | tuple) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) < 0:  # noqa: PLR2004
             raise DataError(
                 f"Expected 'bbox' to be [x, y, width, height] in pixels in {where}; "
-                f"found {box!r} in entry {position}; correct or remove it."
+                f"found {reprlib.repr(box)} in entry {position}; correct or remove it."
             )
         figures = {key: item[key] for key in ("score", "area") if key in keys or item.get(key) is not None}
         for key, figure in figures.items():
             if not _is_number(figure):
                 raise DataError(
-                    f"Expected '{key}' to be a finite number in {where}; found {figure!r} in entry {position}; "
-                    "correct or remove it."
+                    f"Expected '{key}' to be a finite number in {where}; found {reprlib.repr(figure)} in entry "
+                    f"{position}; correct or remove it."
                 )
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # JSON has whole numbers of any length
+        return False
 
 
 def _check_known(items: Sequence[Any], key: str, ids: Iterable[Any], where: str, truth_name: str) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from da_kd.recipe import Predict
 
 
-__all__ = ["Predictions", "StoredPredictions", "read_predictions", "refuse_unreadable", "run"]
+__all__ = ["Predictions", "StoredPredictions", "read_predictions", "refuse_unread", "refuse_unreadable", "run"]
 
 
 def run(
@@ -104,6 +104,30 @@ def refuse_unreadable(table: DetectionTable, config: Predict) -> None:
     tally.judge(config)
 
 
+def refuse_unread(folder: Path, config: Predict) -> None:
+    """Raise where more than ``config.max_bad`` of the images could not be read when *predict* made ``folder``.
+
+    Raises:
+        DataError: with the count and an example, or a shard cannot be read.
+    """
+    tally = _Tally()
+    for path in sorted((folder / "shards").glob("*.parquet")):
+        tally.count(*_reasons(path))
+    tally.judge(config)
+
+
+def _reasons(path: Path) -> tuple[list[str], list[str]]:
+    """Return the names of a shard's images and why they could not be read; no box is read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path, columns=["key", "reason"])
+        return rows.column("key").to_pylist(), rows.column("reason").to_pylist()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise DataError(f"Expected a detection table at {path}; it cannot be read ({error}).") from error
+
+
 @dataclass
 class _Tally:
     """How many of the images seen so far cannot be read, and the first of them with its reason."""
@@ -114,8 +138,12 @@ class _Tally:
 
     def add(self, table: DetectionTable) -> None:
         """Count the images of a table."""
-        bad = [f"{key}: {reason}" for key, reason in zip(table.key, table.reason, strict=True) if reason]
-        self.images, self.bad = self.images + len(table), self.bad + len(bad)
+        self.count(table.key, table.reason)
+
+    def count(self, keys: Sequence[str], reasons: Sequence[str]) -> None:
+        """Count images by their names and what is wrong with them."""
+        bad = [f"{key}: {reason}" for key, reason in zip(keys, reasons, strict=True) if reason]
+        self.images, self.bad = self.images + len(keys), self.bad + len(bad)
         self.example = self.example or next(iter(bad), "")
 
     def judge(self, config: Predict) -> None:

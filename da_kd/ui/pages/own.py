@@ -53,19 +53,19 @@ def build(frame: Frame) -> tuple[Callable[..., dict[Any, Any]], list[Any]]:
 
     def ask(upload: Any, first: Any, second: Any, given: Any, least: Any, frame_number: Any) -> dict[Any, Any]:
         path = uploaded_file(frame.settings, upload, "Choose an image or a video first.")
-        pictures = own.pictures_of(path, frame.settings.cache / "frames")
-        chosen = pictures[min(int(number(frame_number, 0, own.MOST_FRAMES, "Frame")), len(pictures) - 1)]
+        last = int(number(frame_number, 0, own.MOST_FRAMES, "Frame"))
         known, floor = own.models(frame.settings.workspace), number(least, 0, 1, "Score")
         sides = []
-        for called in (first, second):
-            if called == _UPLOADED or called not in known:
-                one_of(called, names(), "Model")
-                model = own.uploaded_model(uploaded_file(frame.settings, given, "Choose weights first."), allowed)
-            else:
-                model = known[called]
-            found = own.worker.ask(model, chosen, _FLOOR)
-            sides.append((str(called), found.pick(found.score >= floor)))
-        return {shown: _panes(chosen, sides)}
+        with own.pictures_of(path, frame.settings.cache / "frames", last + 1) as pictures:
+            for called in (first, second):
+                if called == _UPLOADED or called not in known:
+                    one_of(called, names(), "Model")
+                    model = own.uploaded_model(uploaded_file(frame.settings, given, "Choose weights first."), allowed)
+                else:
+                    model = known[called]
+                found = own.worker.ask(model, pictures[-1], _FLOOR)
+                sides.append((str(called), found.pick(found.score >= floor)))
+            return {shown: _panes(pictures[-1], sides)}
 
     tab_inputs = [file, left, right, weights, score, at]
     acts(

@@ -116,7 +116,8 @@ def open_pair(left: sides.Stored, right: sides.Stored) -> Pair:
 
 def _pair(key: Hashable, truth: ImageSet, left: DetectionTable, right: DetectionTable) -> Pair:
     places = [{sha: index for index, sha in enumerate(table.sha) if sha} for table in (left, right)]
-    common = [index for index, sha in enumerate(truth.table.sha) if sha and all(sha in place for place in places)]
+    first = {sha: index for index, sha in reversed(list(enumerate(truth.table.sha))) if sha}  # of copies, the first
+    common = sorted(index for sha, index in first.items() if all(sha in place for place in places))
     shas = [truth.table.sha[index] for index in common]
     both = [table.take([place[sha] for sha in shas]) for table, place in zip((left, right), places, strict=True)]
     classes = tuple(dict.fromkeys([*truth.vocabulary, *left.vocabulary, *right.vocabulary]))

@@ -80,8 +80,17 @@ def scaled(path: Path, most: tuple[int, int]) -> tuple[np.ndarray, float]:
     Raises:
         DataError: it cannot be read.
     """
-    found: tuple[np.ndarray, float] = memory.get(("pixels", path, most), lambda: _scaled(path, most))
+    found: tuple[np.ndarray, float] = memory.get(("pixels", path, *_stamp(path), most), lambda: _scaled(path, most))
     return found
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is replaced."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0  # whoever reads it says what is wrong
+    return status.st_mtime_ns, status.st_size
 
 
 def _scaled(path: Path, most: tuple[int, int]) -> tuple[np.ndarray, float]:

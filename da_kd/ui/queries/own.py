@@ -9,9 +9,11 @@ import json
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,20 +92,33 @@ def uploaded_model(path: Path, allowed: bool) -> Model:
     return model_at(path)
 
 
-def pictures_of(path: Path, frames: Path) -> list[Path]:
-    """Return an uploaded image, or the frames of an uploaded video, one a second.
+@contextmanager
+def pictures_of(path: Path, frames: Path, most: int = MOST_FRAMES) -> Iterator[list[Path]]:
+    """Give an uploaded image, or the first frames of an uploaded video, one a second; these are removed afterwards.
+
+    Args:
+        path: the uploaded file.
+        frames: the folder that frames lie in meanwhile.
+        most: frames to take of a video, :data:`MOST_FRAMES` at most.
 
     Raises:
         InputError: the file is neither, or too large.
     """
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        yield [_checked_image(path)]
+        return
+    frames.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=frames) as place:
         try:
-            source = open_video(path, _FRAMES_A_SECOND, frames)
+            source = open_video(path, _FRAMES_A_SECOND, Path(place), most=min(most, MOST_FRAMES))
         except DataError as error:
             raise InputError(f"Expected a video; '{path.name}' does not decode as one ({error}).") from error
-        return [source.root / key for key in source.keys[:MOST_FRAMES]]
-    if suffix not in IMAGE_SUFFIXES:
+        yield [source.root / key for key in source.keys]
+
+
+def _checked_image(path: Path) -> Path:
+    """Return an uploaded image that decodes and is not too large."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"Expected an image or a video; found '{path.name}'.")
     header = probe(path, verify=False)
     if header.width * header.height > MOST_PIXELS:
@@ -111,7 +126,7 @@ def pictures_of(path: Path, frames: Path) -> list[Path]:
     seen = probe(path) if not header.reason else header
     if seen.reason:
         raise InputError(f"Expected an image; '{path.name}' does not decode as one ({seen.reason}).")
-    return [path]
+    return path
 
 
 class Worker:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from da_kd.data import ImageSet
+from da_kd.data import ImageSet, fingerprint
 from da_kd.detections import DetectionTable, read_table
 from da_kd.errors import DaKdError
 from da_kd.events import Job
+from da_kd.hashing import hash_json
 from da_kd.pipeline import Inputs, Run, load_inputs
 from da_kd.recipe import Recipe
 from da_kd.stages import predict
@@ -20,6 +22,8 @@ from da_kd.store import Store
 from da_kd.ui.queries.runs import outputs
 
 _REMEMBERED = 48
+_SOONEST, _LATEST = 5.0, 60.0  # seconds before image sets are looked at again
+_SHARE = 10  # times as long as that takes, within these bounds
 
 
 class _Memory:
@@ -29,10 +33,10 @@ class _Memory:
         self._known: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.RLock()
 
-    def get(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Return a value, making it where it is not known."""
+    def get(self, key: Any, make: Callable[[], Any], holds: Callable[[Any], bool] = lambda _: True) -> Any:
+        """Return a value, making it where it is not known, or does not hold any more."""
         with self._lock:
-            if key not in self._known:
+            if key not in self._known or not holds(self._known[key]):
                 self._known[key] = make()
                 while len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
@@ -49,16 +53,38 @@ def recipe_of(run: Run) -> Recipe:
     Raises:
         InputError: there is no such run.
     """
-    found: Recipe = memory.get(("recipe", *version_of(run)), run.recipe)
+    found: Recipe = memory.get(("recipe", *_recipe_version(run)), run.recipe)
     return found
 
 
-def version_of(run: Run) -> tuple[Path, int]:
-    """Return what changes when the recipe of a run does.
+class _Read(NamedTuple):
+    """Image sets as they were read, a hash of them, and from when to when they were read."""
+
+    inputs: Inputs
+    digest: str
+    began: float
+    ended: float
+
+    def holds(self) -> bool:
+        """Whether it is too early to look at them again."""
+        wait = min(max(_SOONEST, _SHARE * (self.ended - self.began)), _LATEST)
+        return time.monotonic() < self.ended + wait
+
+
+def version_of(run: Run) -> tuple[Path, int, str]:
+    """Return what changes when the recipe of a run does, or its images or their labels.
 
     Raises:
         InputError: there is no such run.
     """
+    file, changed = _recipe_version(run)
+    try:
+        return file, changed, _read(run).digest
+    except DaKdError:
+        return file, changed, ""  # whoever needs the images says what is wrong
+
+
+def _recipe_version(run: Run) -> tuple[Path, int]:
     file = run.folder / "recipe.yaml"
     if not file.is_file():
         run.recipe()  # says what is wrong
@@ -66,13 +92,24 @@ def version_of(run: Run) -> tuple[Path, int]:
 
 
 def inputs_of(run: Run, job: Job | None = None) -> Inputs:
-    """Return the image sets of a run, read anew when its recipe changed.
+    """Return the image sets of a run, read anew when its recipe changed, and now and then, since files change as well.
 
     Raises:
         DaKdError: a set is missing, or does not fit the recipe.
     """
-    recipe, key = recipe_of(run), ("inputs", *version_of(run))
-    found: Inputs = memory.get(key, lambda: load_inputs(recipe, Store(run.workspace), job or Job()))
+    return _read(run, job).inputs
+
+
+def _read(run: Run, job: Job | None = None) -> _Read:
+    recipe, key = recipe_of(run), ("inputs", *_recipe_version(run))
+
+    def read() -> _Read:
+        began = time.monotonic()
+        inputs = load_inputs(recipe, Store(run.workspace), job or Job())
+        digest = hash_json({name: fingerprint(images) for name, images in inputs.sets.items()})
+        return _Read(inputs, digest, began, time.monotonic())
+
+    found: _Read = memory.get(key, read, _Read.holds)
     return found
 
 

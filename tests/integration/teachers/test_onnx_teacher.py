@@ -11,7 +11,7 @@ from da_kd.teachers.coco_names import COCO_80
 from da_kd.teachers.onnx_layouts import LAYOUTS, Raw, count_cells, guess_layout, suppress
 
 
-def write_model(path, output, size=(64, 64), metadata=None, batch=1, kind="float"):
+def write_model(path, output, size=(64, 64), metadata=None, batch=1, kind="float", also=()):
     """Write a model that answers every image with ``output`` (rows, columns), and takes pixels only to look busy."""
     pytest.importorskip("onnxruntime", reason="the adapter 'onnx' needs onnxruntime (extra 'onnx')")
     onnx = pytest.importorskip("onnx", reason="writing a model needs onnx (extra 'test')")
@@ -34,7 +34,10 @@ def write_model(path, output, size=(64, 64), metadata=None, batch=1, kind="float
     graph = helper.make_graph(
         nodes,
         "fixed",
-        [helper.make_tensor_value_info("images", number, [batch, 3, high, wide])],
+        [
+            helper.make_tensor_value_info("images", number, [batch, 3, high, wide]),
+            *(helper.make_tensor_value_info(name, TensorProto.INT64, [1, 2]) for name in also),
+        ],
         [helper.make_tensor_value_info("output", number, [batch, *np.shape(output)])],
         [constant, zero, axis],
     )
@@ -195,6 +198,35 @@ def test_what_is_no_detector_is_refused(tmp_path):
         ask(whole, {"names": ["a"]})
     with pytest.raises(InputError, match="'layout' must be auto, yolo, yolo_end2end, yolox, rtdetr; found 'ssd'"):
         adapter("onnx")(whole, {"layout": "ssd"})
+
+
+def test_a_model_that_asks_for_more_than_images_is_refused(tmp_path):
+    two = write_model(tmp_path / "two.onnx", np.zeros((20, 6), np.float32), also=("orig_target_sizes",))
+    with pytest.raises(WeightsError, match=r"Expected one input.* found 2 \(images, orig_target_sizes\); export"):
+        ask(two, {"names": ["a"]})
+
+
+@pytest.mark.parametrize("noted", ["[-64, 64]", "[0, 0]", "[64, 1000000]"])
+def test_a_size_that_no_input_has_is_refused(tmp_path, noted):
+    path = write_model(tmp_path / "m.onnx", np.zeros((20, 6), np.float32), None, {"imgsz": noted})
+    with pytest.raises(InputError, match=r"Expected an input of 32 to 8192 pixels .*give the option 'imgsz'"):
+        ask(path, {"names": ["a"]})
+    endless = write_model(tmp_path / "m.onnx", np.zeros((20, 6), np.float32), None, {"imgsz": "[1e999, 64]"})
+    with pytest.raises(InputError, match="takes any size and names none"):
+        ask(endless, {"names": ["a"]})
+
+
+def test_a_model_that_fails_when_it_is_asked_is_told_in_a_sentence(tmp_path):
+    path = write_model(tmp_path / "m.onnx", np.zeros((20, 6), np.float32), None, {"imgsz": "[64, 64]"})
+    from onnx import TensorProto, helper, load, numpy_helper, save
+
+    model = load(path)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 7, 6]), "seven"))  # no image has 42 numbers
+    model.graph.node.append(helper.make_node("Reshape", ["images", "seven"], ["wrong"]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("wrong", TensorProto.FLOAT, [1, 7, 6]))
+    save(model, path)
+    with pytest.raises(WeightsError, match=r"m\.onnx; onnxruntime cannot run it \(.*\); export it anew"):
+        ask(tmp_path / "m.onnx", {"names": ["a"]})
 
 
 def test_the_library_that_is_not_there_is_named(tmp_path, monkeypatch):

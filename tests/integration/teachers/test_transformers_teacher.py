@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -125,4 +126,24 @@ def test_a_folder_that_holds_something_else_is_refused(tiny_transformers, tmp_pa
         ask(folder, {})
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(SetupError, match=r"needs the package transformers.*pip install 'da-kd\[transformers\]'"):
+        ask(folder, {})
+
+
+def test_a_backbone_that_is_only_named_is_missed_and_nobody_is_asked_for_it(tiny_transformers, tmp_path, monkeypatch):
+    folder, asked = shutil.copytree(tiny_transformers("detr"), tmp_path / "detr"), []
+    tree = json.loads((folder / "config.json").read_text()) | {"backbone": "microsoft/resnet-50"}
+    del tree["backbone_config"]
+    (folder / "config.json").write_text(json.dumps(tree))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *where, **_: asked.append(where))
+    with pytest.raises(WeightsError, match=r"config\.json only names 'microsoft/resnet-50', and nothing is downloaded"):
+        ask(folder, {})
+    assert asked == []
+
+
+def test_ids_below_nought_are_refused(tiny_transformers, tmp_path):
+    folder = shutil.copytree(tiny_transformers("detr"), tmp_path / "detr")
+    tree = json.loads((folder / "config.json").read_text())
+    labels = {"id2label": {"-5": "cat", "0": "dog", "1": "hat"}, "label2id": {"cat": -5, "dog": 0, "hat": 1}}
+    (folder / "config.json").write_text(json.dumps(tree | labels))
+    with pytest.raises(WeightsError, match=r"Expected ids from 0 in 'id2label' of .*config\.json; found -5"):
         ask(folder, {})

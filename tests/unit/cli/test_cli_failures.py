@@ -58,6 +58,13 @@ def test_a_place_that_cannot_be_written_is_a_sentence(capsys):
     assert "/mnt/runs" in said and "Read-only" in said
 
 
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP])
+def test_a_place_that_cannot_be_one_is_a_sentence(number, capsys):
+    code, _, said = code_of(OSError(number, "no such luck", "/mnt/x"), capsys)
+    assert code == 2
+    assert said == "Error: Expected a place to use at /mnt/x; the system refuses (no such luck). Name another place.\n"
+
+
 def test_an_unforeseen_error_leaves_its_traceback_in_a_file(capsys, tmp_path):
     def command():
         log_into(tmp_path)

@@ -93,10 +93,30 @@ def test_an_unreadable_record_stops_it(da_kd, workspace):
     assert outputs(workspace) == before
 
 
-def test_rendered_sets_stay_where_a_recipe_cannot_be_read(da_kd, workspace):
-    (workspace / "small" / "recipe.yaml").write_text("nonsense: 1")
-    assert da_kd("gc", "--delete").exit_code == 0
-    assert sum(name.startswith("data/") for name in outputs(workspace)) == 3
+@pytest.mark.parametrize("name", ["run.json", "recipe.yaml"])
+@pytest.mark.parametrize("content", [None, "nonsense: 1"])
+def test_everything_stays_where_nobody_can_say_what_a_run_needs(da_kd, workspace, name, content):
+    before = outputs(workspace)
+    (workspace / "small" / name).unlink()
+    if content is not None:
+        (workspace / "small" / name).write_text(content)
+    listed, refused = da_kd("gc"), da_kd("gc", "--delete")
+    assert listed.exit_code == 0 and "every output stays" in " ".join(listed.stdout.split())
+    assert "Nothing to remove" in listed.stdout
+    assert refused.exit_code == 2
+    told = " ".join(refused.stderr.split())
+    assert "Nobody can say which outputs run 'small' needs" in told and name in told
+    assert "Run its recipe again before 'da-kd gc --delete'" in told
+    assert outputs(workspace) == before
+
+
+def test_a_record_that_was_begun_anew_and_names_no_step_yet_does_not_give_its_outputs_away(da_kd, workspace):
+    before, place = outputs(workspace), Run(workspace / "small")
+    with place.taken(Job()) as job:
+        job.emit(StageDone("teach", name="teach:big"))
+        place.save(RunState(state="failed", stage="data"))  # run.json was removed, and the recipe's data is away
+    assert da_kd("gc", "--delete").exit_code == 2
+    assert outputs(workspace) == before
 
 
 def test_what_a_recipe_has_drawn_stays_in_any_part_of_its_data(da_kd, workspace, made):

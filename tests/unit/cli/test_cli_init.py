@@ -114,4 +114,34 @@ def test_an_existing_file_is_overwritten_by_force_alone(da_kd, tmp_path):
 def test_a_name_no_run_can_have_is_refused_and_nothing_is_written(da_kd, tmp_path):
     result = da_kd("init", "--yes", "--target", "n", "--teacher-weights", "t.pt", "--classes", "a", "--name", "a b")
     assert result.exit_code == 2
+    assert "Error: recipe.yaml has 1 mistake" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("folder", "Expected a file to write; folder is a folder"),
+        ("file/r.yaml", "Expected a folder at file, to write file/r.yaml in; found a file"),
+        ("file/deep/r.yaml", "Expected a folder at file"),
+        (f"{'x' * 300}.yaml", "which leads nowhere (File name too long)"),
+        ("~nosuchuser/r.yaml", "the folder of '~nosuchuser' is unknown"),
+    ],
+)
+def test_a_place_where_no_recipe_can_be_written_is_told(da_kd, tmp_path, place, told):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    result = da_kd(
+        *("init", place, "--force", "--yes", "--target", "n", "--teacher-weights", "t.pt", "--classes", "a"),
+    )
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("option", ["--target", "--source", "--teacher-weights"])
+def test_the_folder_of_a_user_that_nobody_knows_is_told(da_kd, tmp_path, option):
+    given = {"--target": "n", "--teacher-weights": "t.pt"} | {option: "~nosuchuser/x"}
+    result = da_kd("init", "--yes", "--classes", "a", *(word for pair in given.items() for word in pair))
+    assert result.exit_code == 2
+    assert "the folder of '~nosuchuser' is unknown" in " ".join(result.stderr.split())

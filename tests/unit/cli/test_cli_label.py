@@ -165,12 +165,43 @@ def contents(folder):
         (("label", "new", "--teacher", "t.pt", "--out", "new"), "new"),
         (("label", "new", "--teacher", "t.pt", "--option", "names"), "--option"),
         (("label", "new", "--teacher", "t.pt", "--option", "names=[cat"), "--option names"),
+        (("label", "new", "--teacher", "t.pt", "--option", "names=2024-02-30"), "--option names"),
+        (("label", "new", "--teacher", "t.pt", "--option", "names=&a [*a]"), "--option names"),
+        (("label", "new", "--teacher", "onnx:~nosuchuser/t.onnx"), "'~nosuchuser' is unknown"),
+        (("label", "~nosuchuser/new", "--teacher", "t.pt"), "'~nosuchuser' is unknown"),
+        (("label", "x" * 300, "--teacher", "t.pt"), "which leads nowhere"),
+        (("apply", "~nosuchuser/t.pt", "new"), "'~nosuchuser' is unknown"),
+        (("apply", f"{'x' * 300}.pt", "new"), "which leads nowhere"),
     ],
 )
 def test_wrong_input_is_a_sentence(da_kd, place, arguments, word):
     result = da_kd(*arguments, "--device", "cpu")
     assert result.exit_code == 2
     assert word in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--out", "t.pt/labels.json"), "--out: expected a folder at t.pt; found a file"),
+        (("--out", "t.pt/deep/labels.json"), "--out: expected a folder at t.pt; found a file"),
+        (("--format", "yolo", "--out", "t.pt/labels"), "--out: expected a folder at t.pt; found a file"),
+        (("--save-images", "t.pt"), "--save-images: expected a folder at t.pt; found a file"),
+    ],
+)
+def test_a_file_where_a_folder_must_be_is_told_before_any_work(da_kd, place, arguments, told):
+    OneBox.asked = None
+    result = da_kd("apply", "t.pt", "new", "--device", "cpu", *arguments)
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.split())
+    assert OneBox.asked is None
+
+
+def test_weights_may_be_a_folder(da_kd, place):
+    (place / "detr").mkdir()
+    result = da_kd("label", "new", "--teacher", "transformers:detr", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert OneBox.asked == (Path("detr"), {})
 
 
 def test_images_of_which_none_can_be_read_are_an_error(da_kd, place):

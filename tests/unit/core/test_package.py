@@ -68,3 +68,18 @@ def test_ultralytics_is_kept_off_the_network_and_out_of_the_home(tmp_path):
     assert done.stdout.split()[:3] == ["False", "False", "True"]
     assert done.stdout.split()[3].startswith(str(place))  # what the user set stays
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("before", ["", "import huggingface_hub.constants\n"])
+@pytest.mark.parametrize(("set_", "offline"), [({}, "True"), ({"HF_HUB_OFFLINE": "0"}, "False")])
+def test_transformers_is_kept_off_the_network(before, set_, offline):
+    pytest.importorskip("huggingface_hub", reason="the adapter 'transformers' needs transformers (optional extra)")
+    code = (
+        f"{before}from da_kd.offline import settle_transformers; settle_transformers()\n"
+        "import huggingface_hub; print(huggingface_hub.is_offline_mode())"
+    )
+    clean = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**clean, **set_}, cwd=ROOT
+    )
+    assert done.stdout.strip() == offline

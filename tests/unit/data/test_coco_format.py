@@ -76,15 +76,21 @@ def test_images_in_nested_folders_are_found_by_name(dataset: Path, load, picture
         ({"annotations": [{"id": 4, "image_id": 7, "category_id": 1, "bbox": [0, 0, 1, 1]}]}, "category_id 1"),
         ({"annotations": [{"id": 4, "image_id": 7, "category_id": 5, "bbox": [0, 0, 1]}]}, "four numbers"),
         ({"annotations": [{"id": 4, "image_id": 7, "category_id": 5, "bbox": [0, 0, -1, 1]}]}, "at least 0"),
+        ({"annotations": [BOX | {"category_id": 5, "bbox": [0, 0, 1, 10**400]}]}, r"four numbers in pixels, found \[0"),
         ({"annotations": [{"id": 4, "image_id": 7, "category_id": 5, "bbox": [90, 0, 5, 5]}]}, "inside the image"),
         ({"annotations": None}, "expected 'annotations'"),
         ({"categories": []}, "expected 'categories'"),
         ({"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}, "of its own"),
         ({"images": [{"id": 1, "file_name": "a.png", "width": 30, "height": 40}]}, "30x40"),
+        ({"images": [{"id": 1, "file_name": "a.png", "width": "40"}]}, "numbers as width and height, found '40'"),
+        ({"images": [{"id": 1, "file_name": "a.png", "da_kd": {"searched": 5}}]}, "class names as 'searched', found 5"),
         ({"images": [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]}, "again"),
         ({"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "./a.png"}]}, "more than once"),
         ({"images": None}, "no list of images"),
         ({"images": []}, "found none"),
+        ({"images": [{"id": 1, "file_name": "a\0.png"}]}, r"'a\\x00.png': expected the name of a file"),
+        ({"images": [{"id": 1, "file_name": "\ud800.png"}]}, "expected the name of a file"),
+        ({"images": [{"id": 1, "file_name": f"{'x' * 300}.png"}]}, r"x.png: cannot be opened \(File name too long\)"),
     ],
 )
 def test_mistakes(dataset: Path, load, changes: dict[str, Any], expected: str) -> None:
@@ -121,6 +127,12 @@ def test_other_classes_stay_whatever_they_stand_under(dataset: Path, categories:
 def test_broken_json_names_the_line(dataset: Path, load) -> None:
     (dataset / "labels.json").write_text('{"images": [\n,]}')
     with pytest.raises(DataError, match="line 2"):
+        load("cat", path="labels.json")
+
+
+def test_json_that_is_nested_too_deeply(dataset: Path, load) -> None:
+    (dataset / "labels.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(DataError, match="nested too deeply"):
         load("cat", path="labels.json")
 
 

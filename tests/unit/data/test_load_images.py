@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_plain_folders_are_nested_and_in_natural_order(tmp_path: Path, load, pic
         load("cat", labels=False, path="flat", split="c")
 
 
+def test_names_that_are_no_text_are_told(tmp_path: Path, load, picture) -> None:
+    file = picture(tmp_path / "flat/1.png")
+    try:
+        Path(os.fsdecode(bytes(tmp_path / "flat") + b"/caf\xe9.png")).write_bytes(file.read_bytes())
+    except OSError:
+        pytest.skip("this file system has no names but in UTF-8")
+    with pytest.raises(DataError, match=r"names in UTF-8; found 1 others, e\.g\. .*/flat/caf\\udce9\.png; rename"):
+        load("cat", labels=False, path="flat")
+
+
 def test_links_that_go_round_end(tmp_path: Path, load, picture) -> None:
     picture(tmp_path / "flat/deep/1.png")
     (tmp_path / "flat/deep/up").symlink_to(tmp_path / "flat", target_is_directory=True)
@@ -113,6 +124,22 @@ def test_nothing_there_says_where_it_looked(tmp_path: Path, load) -> None:
     (tmp_path / "weights.pt").touch()
     with pytest.raises(DataError, match="a file of another kind"):
         load("cat", labels=False, path="weights.pt")
+
+
+@pytest.mark.parametrize("kind", ["auto", "yolo", "coco", "folder"])
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("~nosuchuser/x", "the folder of '~nosuchuser' is unknown; write it out"),
+        ("a\0b", r"'a\\x00b', which holds a character that no path can hold"),
+        ("x" * 300, "which leads nowhere"),
+        ("round/x", "which leads nowhere"),
+    ],
+)
+def test_a_path_that_can_be_none(tmp_path: Path, load, path: str, told: str, kind: str) -> None:
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(DataError, match=rf"data\.source: Expected a path; found .*{told}"):
+        load("cat", labels=False, path=path, format=kind)
 
 
 @pytest.mark.parametrize("kind", ["yolo", "coco", "voc", "video", "folder"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,23 @@ def test_another_library_that_replaces_pillows_door_is_not_asked(tmp_path: Path,
 def test_too_many_pixels(tmp_path: Path, picture, monkeypatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert "too many" in probe(picture(tmp_path / "big.png")).reason
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from PIL import Image
+from da_kd.data.images import probe
+Image.init()
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, resource.RLIM_INFINITY))
+print(tuple(probe(Path(sys.argv[1]))))
+"""
+
+
+def test_too_little_memory_says_nothing_about_the_file(tmp_path: Path) -> None:
+    Image.new("L", (14_000, 10_000)).save(tmp_path / "large.png", compress_level=1)
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "large.png")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "('', 0, 0, 'too little memory to read it')"
+    assert probe(tmp_path / "large.png").reason == ""

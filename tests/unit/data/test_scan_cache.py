@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from da_kd.data import ScanCache, scan
+from da_kd.data.images import Probe
+from da_kd.data.scan import _Stamp
 from da_kd.errors import Cancelled
 from da_kd.events import Job
 
@@ -113,6 +116,26 @@ def test_several_at_once(root: Path, tmp_path: Path) -> None:
 def test_a_stop_is_heard(root: Path) -> None:
     with pytest.raises(Cancelled):
         scan(root, KEYS, ScanCache(None), job=Job(cancelled=lambda: True))
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(root: Path) -> None:
+    cache = ScanCache(None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no further file can be opened
+    try:
+        records = scan(root, KEYS, cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {record.reason for record in records} == {"cannot be opened (Too many open files)"}
+    assert not any(record.reason for record in scan(root, KEYS, cache))
+
+
+def test_what_an_earlier_version_remembered_of_such_a_file_is_not_believed(root: Path, cache: ScanCache) -> None:
+    path = root / "a.png"
+    status = path.stat()
+    stamp = _Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+    cache.put({str(path): (stamp, Probe("", 0, 0, "cannot be opened (Permission denied)"))}, verified=True)
+    assert scan(root, ["a.png"], cache)[0].reason == ""
 
 
 def test_missing_files_keep_their_place(root: Path, cache: ScanCache) -> None:

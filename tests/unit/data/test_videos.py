@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from da_kd.data import open_video, read_image
 from da_kd.errors import Cancelled, DataError
-from da_kd.events import Job
+from da_kd.events import Event, Job, Note
 
 
 @pytest.fixture
@@ -34,6 +35,14 @@ def test_frames_at_even_times(video, tmp_path: Path) -> None:
     assert source.keys == tuple(f"a.avi/{index:06d}.jpg" for index in (0, 4, 8, 12, 16))
     assert abs(int(read_image(source.root / source.keys[2])[0, 0, 0]) - 80) < 5
     assert len(open_video(video("a.avi"), 99, tmp_path / "frames").keys) == 20
+
+
+def test_no_more_frames_than_asked_for(video, tmp_path: Path) -> None:
+    told: list[Event] = []
+    few = open_video(video("a.avi"), 10, tmp_path / "frames", Job(told.append), most=3)
+    assert len(few.keys) == len(list((tmp_path / "frames").rglob("*.jpg"))) == 3
+    assert [event for event in told if isinstance(event, Note)] == []  # what is left out was not wanted
+    assert len(open_video(video("a.avi"), 10, tmp_path / "frames").keys) == 20
 
 
 def test_finished_videos_are_not_read_again(video, tmp_path: Path) -> None:
@@ -71,6 +80,46 @@ def test_a_stop_leaves_no_half_video(video, tmp_path: Path) -> None:
         open_video(path, 10, tmp_path / "frames", Job(cancelled=lambda: next(asked) > 5))
     assert not list((tmp_path / "frames").rglob("*.jpg"))
     assert len(open_video(path, 10, tmp_path / "frames").keys) == 20
+
+
+def test_two_that_want_one_video_extract_it_once(video, tmp_path: Path) -> None:
+    path, folders, told = video("a.avi"), [], []
+    goes_on = threading.Event()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Note):
+            told.append(event.text)
+            goes_on.set()
+
+    def other() -> None:
+        source = open_video(path, 10, tmp_path / "frames", Job(hear))
+        folders.append((source.root / "a.avi").stat().st_ino)
+        goes_on.set()
+
+    thread = threading.Thread(target=other)
+
+    def begin_the_other() -> bool:
+        """Begin another extraction in the middle of the first, and go on once it waits."""
+        if not thread.ident and list((tmp_path / "frames").rglob("*.jpg")):
+            thread.start()
+            goes_on.wait(60)
+        return False
+
+    source = open_video(path, 10, tmp_path / "frames", Job(cancelled=begin_the_other))
+    thread.join(60)
+    assert folders == [(source.root / "a.avi").stat().st_ino]
+    assert len(told) == 1 and "which uses the video" in told[0]
+
+
+def test_what_a_killed_extraction_left_is_removed(video, tmp_path: Path) -> None:
+    path = video("a.avi")
+    root = open_video(path, 10, tmp_path / "frames").root
+    (root / ".a.avi.123.tmp").mkdir()
+    (root / ".a.avi.123.tmp/000000.jpg").touch()
+    (root / ".a.avi.b.avi.123.tmp").mkdir()  # of another video
+    video("a.avi", frames=30)
+    open_video(path, 10, tmp_path / "frames")
+    assert [found.name for found in root.glob(".*.tmp")] == [".a.avi.b.avi.123.tmp"]
 
 
 def test_nothing_there(tmp_path: Path) -> None:

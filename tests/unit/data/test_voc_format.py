@@ -92,6 +92,14 @@ def test_mistakes(dataset: Path, load, text: str, expected: str) -> None:
         load("cat", "dog", path="voc")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_document_types_are_refused_in_any_encoding(dataset: Path, load, encoding: str) -> None:
+    text = f"<?xml version='1.0' encoding='{encoding}'?><!DOCTYPE x [<!ENTITY y 'z'>]><annotation>&y;</annotation>"
+    (dataset / "Annotations/b.xml").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=r"Annotations/b\.xml: expected plain XML, found a document type"):
+        load("cat", "dog", path="voc")
+
+
 def test_images_and_labels_must_meet(dataset: Path, load) -> None:
     (dataset / "Annotations/b.xml").rename(dataset / "Annotations/d.xml")
     with pytest.raises(DataError) as error:

@@ -93,12 +93,30 @@ def test_a_little_outside_is_cut(dataset: Path, load) -> None:
         ("train: nowhere\nnames: [cat]", "found nothing there"),
         ("path: nowhere\ntrain: .\nnames: [cat]", "key 'path'"),
         ("names: [cat]", "expected splits"),
+        (
+            "train: .\nnames: [2024-02-30]",
+            r"line 2, column 9: expected a date; found '2024-02-30'; put a text in quotes",
+        ),
+        ("train: .\nnames: [0x_]", "expected a whole number; found '0x_'"),
+        (f"train: .\nnames: {'[' * 2000}", "too deep inside each other"),
+        (f"train: {'x' * 300}\nnames: [cat]", "found nothing there"),
+        (f"path: {'x' * 300}\ntrain: .\nnames: [cat]", "key 'path'"),
     ],
 )
 def test_mistakes_in_the_yaml(dataset: Path, load, text: str, expected: str) -> None:
     write(dataset / "data.yaml", text)
     with pytest.raises(DataError, match=expected):
         load("cat", path="set")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a\0.png", r"list.txt:2: .*found 'a\\x00.png'"), ("x" * 300, "missing")]
+)
+def test_a_list_of_names_that_no_file_can_have(dataset: Path, load, name: str, expected: str) -> None:
+    write(dataset / "data.yaml", "train: list.txt\nnames: [cat, dog]")
+    write(dataset / "list.txt", f"images/val/1.jpg\n{name}\n")
+    with pytest.raises(DataError, match=expected):
+        load("cat", "dog", path="set")
 
 
 def test_a_split_that_is_not_there_lists_those_that_are(dataset: Path, load) -> None:

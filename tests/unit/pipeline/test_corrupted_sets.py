@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from da_kd.errors import RecipeError
 from da_kd.events import Job
@@ -27,6 +28,18 @@ def test_copies_are_drawn_once_and_truth_fits_the_target(recipe, tmp_path):
     before = (drawn[0] / "output.json").stat().st_mtime_ns
     load_inputs(recipe(*changes), store, Job())
     assert (drawn[0] / "output.json").stat().st_mtime_ns == before
+
+
+def test_images_that_can_be_read_again_get_copies(recipe, world, tmp_path, monkeypatch):
+    Image.new("RGB", (24, 24)).save(world / "data" / "target" / "images" / "3.png")
+    store, change = Store(tmp_path / "runs"), f"data.target.corrupt={DAMAGE}"
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 256)  # twice as many are refused
+        few = load_inputs(recipe(change, "predict.max_bad=1"), store, Job()).sets["target"]
+    assert few.table.ok.tolist() == [True, True, True, False]
+    (store.root / "scan.sqlite").unlink()  # as another version of Pillow would see them
+    again = load_inputs(recipe(change), store, Job()).sets["target"]
+    assert again.table.ok.all() and all(path.is_file() for path in map(again.path, range(len(again))))
 
 
 def test_other_damage_is_another_set_to_the_steps(recipe, tmp_path):

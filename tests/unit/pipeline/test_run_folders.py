@@ -122,7 +122,11 @@ def test_what_is_saved_is_read_back(place, recipe):
     assert [event["text"] for event in events] == ["hello"]
 
 
-@pytest.mark.parametrize("content", ["{", "", "[1]", '{"colour": 1}', "null"])
+DAMAGED = ["{", "", "[1]", '{"colour": 1}', "null"]
+DAMAGED += ['{"steps": null}', '{"steps": {"fuse": null}}', '{"steps": {"fuse": {"stage": "fuse"}}}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_record_is_named_with_the_way_out(place, content):
     place.folder.mkdir(parents=True)
     (place.folder / "run.json").write_text(content)
@@ -158,6 +162,37 @@ def test_a_run_that_does_not_listen_is_killed(place, worker):
     assert place.stop(patience=0)
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert place.state().state == "killed"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"host": "elsewhere"}, "on the machine 'elsewhere'"),
+        ({"space": "pid:[1]"}, "in another container"),
+        ({"started": "1"}, "since no process here is the one of that number"),
+    ],
+)
+def test_a_process_that_only_has_the_number_of_the_runs_is_left_alone(place, worker, change, told):
+    process = worker()
+    lock = place.folder / "lock"
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | change))
+    with pytest.raises(Busy, match=rf"Run 'first' is worked on by process {process.pid} .*{told}.*; stop it where it"):
+        place.stop(patience=0)
+    assert process.poll() is None
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_a_run_of_an_older_version_whose_lock_holds_a_number_alone_is_stopped(place, worker):
+    process = worker()
+    (place.folder / "lock").write_text(json.dumps({"pid": process.pid, "since": 1.0}))
+    assert place.stop()
+    assert process.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_a_folder_that_is_a_link_to_itself_holds_no_run(tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    assert not Run(tmp_path / "round").exists
 
 
 @pytest.mark.parametrize("name", ["store", "journal", "mongo", "locks"])

@@ -8,7 +8,10 @@ import da_kd
 from da_kd.detections import State, read_table
 from da_kd.errors import Cancelled, DataError, InputError, RecipeError
 from da_kd.events import Event, Job, Progress, StageDone, StageStarted
-from da_kd.pipeline import Run, plan, resume
+from da_kd.pipeline import Run, load_inputs, plan, resume
+from da_kd.pipeline.reporting import collect_metrics, make_report
+from da_kd.pipeline.steps import build_steps
+from da_kd.store import Store
 
 STEPS = ["predict:one", "fuse", "review"]
 
@@ -134,6 +137,33 @@ def test_a_failed_run_says_why(lean, world, tmp_path):
     assert (state.state, state.stage) == ("failed", "data")
     assert "found 4 of 4" in state.message
     assert state.ended >= state.started
+
+
+def test_a_stricter_max_bad_is_asked_of_predictions_that_are_there(lean, world, tmp_path):
+    listed = json.loads((world / "list.json").read_text())
+    del listed["images"][3]
+    (world / "list.json").write_text(json.dumps(listed))
+    (world / "one.json").write_text(json.dumps(json.loads((world / "one.json").read_text())[:3]))
+    da_kd.run(lean("predict.max_bad=0.25"), tmp_path / "runs" / "first", until="review")
+    with pytest.raises(DataError, match=r"at most 20% unreadable target images; found 1 of 4 \(images/3\.png: "):
+        da_kd.run(lean("predict.max_bad=0.2"), tmp_path / "runs" / "second", until="review")
+    again = da_kd.run(lean("predict.max_bad=0.25"), tmp_path / "runs" / "second", until="review")
+    assert again.did_nothing
+
+
+def test_a_report_is_written_anew_where_the_labels_it_judges_by_changed(lean, world, tmp_path):
+    place, store = Run(tmp_path / "runs" / "first"), Store(tmp_path / "runs")
+    given = lean()
+    da_kd.run(given, place.folder, until="review")
+
+    def report():
+        inputs = load_inputs(given, store, Job())
+        steps = build_steps(given, inputs, store)
+        return make_report(given, place, inputs, steps, store, collect_metrics(given, steps, store), Job())[1]
+
+    assert [report().reused for _ in range(2)] == [False, True]
+    (world / "data" / "labelled" / "labels" / "0.txt").write_text("")
+    assert [report().reused for _ in range(2)] == [False, True]
 
 
 def test_a_stage_that_does_not_exist_is_refused(lean, tmp_path):

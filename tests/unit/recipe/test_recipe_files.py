@@ -173,6 +173,15 @@ def test_variables_are_filled_in(small, monkeypatch, problems):
         ("", "expected keys and values; found nothing"),
         ("just words", "found the text 'just words'"),
         (b"name: caf\xe9", "expected UTF-8 text; byte 9 is not"),
+        ("seed: 1\nname: 2024-02-30", "line 2, column 7: expected a date; found '2024-02-30'; put a text in quotes"),
+        ("name: 0x_", "line 1, column 7: expected a whole number; found '0x_'; put a text in quotes"),
+        ("seed: 0b_", "line 1, column 7: expected a whole number; found '0b_'; put a text in quotes"),
+        (f"seed: {'9' * 5000}", f"found '{'9' * 40}...' of 5000 characters"),
+        ("name: !!bool perhaps", "expected true or false; found 'perhaps'"),
+        ("name: !!timestamp now", "expected a date; found 'now'"),
+        ("a: &a [*a]", "line 1, column 4: found a value that holds itself"),
+        (f"x: {'[' * 3000}{']' * 3000}", "too deep inside each other"),
+        ("name: a\0b", "special characters are not allowed"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_told(write, text, told):
@@ -239,6 +248,60 @@ def test_a_dumped_recipe_is_the_same_recipe_from_anywhere(path, write, tmp_path,
     assert dump_recipe(load_recipe(tmp_path / "elsewhere/again.yaml")) == text
     assert "report:" in text  # defaults are written out
     assert list(yaml.safe_load(text))[:2] == ["schema", "name"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("2024-02-30", "expected a date"),
+        ("9" * 5000, "of 5000 characters"),
+        ("&a [*a]", "holds itself"),
+        ("[" * 3000, "too deep"),
+        ("[", "line 1"),
+    ],
+)
+def test_a_change_that_is_no_yaml_is_told(small, value, told):
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(small, [f"name={value}", "teachers.².weight=1"])
+    assert caught.value.problems[0].startswith("--set name: the value is not readable as YAML: ")
+    assert told in caught.value.problems[0]
+    assert "found '²'" in caught.value.problems[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("~nosuchuser/x.pt", "the folder of '~nosuchuser' is unknown"),
+        ("a\0.pt", "which holds a character that no path can hold"),
+        (f"{'x' * 300}.pt", "which leads nowhere"),
+        ("round/x.pt", "which leads nowhere"),
+    ],
+)
+def test_a_path_that_can_be_none_is_told_at_its_key(small, tmp_path, path, told):
+    (tmp_path / "round").symlink_to("round")
+    small["data"]["root"] = small["teachers"][0]["weights"] = path
+    small["student"] = small["teachers"][1]["architecture"] = {"model": path}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(small, folder=tmp_path)
+    keys = ["data.root", "teachers.0.weights", "teachers.1.architecture.model", "student.model"]
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == keys
+    assert all("Expected a path; found " in problem and told in problem for problem in caught.value.problems)
+    small["data"] |= {"root": ".", "target": {"path": path, "images": path}}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(small, folder=tmp_path)
+    assert [problem.partition(": ")[0] for problem in caught.value.problems][:2] == [
+        "data.target.path",
+        "data.target.images",
+    ]
+
+
+def test_a_path_through_a_link_to_itself_is_told_not_followed(small, tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    small["data"] = {"root": "round", "target": {"path": "s3://bucket/new"}}
+    small["teachers"] = small["teachers"][:1]
+    for name in ("finetune", "evaluate"):
+        small.pop(name, None)
+    assert parse_recipe(small, folder=tmp_path).data.root == str(tmp_path / "round")
 
 
 def test_a_recipe_is_frozen(small):

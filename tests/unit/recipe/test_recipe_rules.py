@@ -2,8 +2,10 @@
 
 import pytest
 
+from da_kd.data import yolo
 from da_kd.errors import RecipeError
 from da_kd.recipe import dump_recipe, parse_recipe, recipe_from_text
+from da_kd.recipe.data import _NO_SPLITS
 
 
 def without(tree, *places):
@@ -30,6 +32,9 @@ def test_the_small_recipe_is_right(small):
         ("data.target={split: x}", "data.target: expected either 'path' or 'render'"),
         ("data.target={render: lab_a, split: x}", "data.target: expected 'count' and 'split' beside 'render'"),
         ("data.target={render: lab_a, count: 4}", "data.target: expected 'count' and 'split' beside 'render'"),
+        ("data.target={render: lab_a, count: 4, split: [train, test]}", "expected one split beside 'render'"),
+        ("data.target={render: lab_a, count: 4, split: names}", "expected one split beside 'render'"),
+        ("data.target={render: lab_a, count: 4, split: a.b}", "expected one split beside 'render'"),
         ("teachers.own.weights=w.pt", "expected 'weights' or 'architecture'"),
         ("teachers.big.weights=null", "teachers.0: teacher 'big': expected 'weights' or 'architecture'"),
         ("distill.epochs=3", "distill: expected either 'epochs' or 'steps'"),
@@ -180,3 +185,7 @@ def test_what_a_student_from_source_weights_is_told_stands(small):
     recipe = parse_recipe(small)
     assert (recipe.distill.augment, recipe.distill.ema, recipe.distill.refresh) == ("weak", None, None)
     assert recipe_from_text(dump_recipe(recipe)) == recipe
+
+
+def test_a_rendered_set_has_no_split_that_a_data_yaml_takes_for_something_else():
+    assert _NO_SPLITS == yolo._NO_SPLITS

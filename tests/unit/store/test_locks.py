@@ -2,14 +2,18 @@
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from da_kd.errors import Busy, Cancelled
 from da_kd.events import Event, Job
-from da_kd.store import hold, holder
+from da_kd.pids import started
+from da_kd.store import hold, holder, holding
+from da_kd.store.locks import Holder
 
 HOLDER = """
 import sys
@@ -104,3 +108,32 @@ def test_a_lock_file_with_strange_content_is_no_lock(tmp_path, content):
     assert holder(path) is None
     with hold(path, Job(), "it"):
         assert holder(path) == os.getpid()
+
+
+def test_a_lock_says_which_process_of_which_machine_holds_it(tmp_path):
+    with hold(tmp_path / "lock", Job(), "it"):
+        known = holding(tmp_path / "lock")
+        assert known == Holder(os.getpid(), socket.gethostname(), known.space, started(os.getpid()))
+        assert known.space == (str(Path("/proc/self/ns/pid").readlink()) if Path("/proc/self/ns/pid").exists() else "")
+        assert known.elsewhere() == ""
+    assert Holder(os.getpid()).elsewhere() == ""  # as an older version wrote it
+    assert Holder(os.getpid(), "another").elsewhere() == "on the machine 'another'"
+    assert Holder(os.getpid(), space="pid:[1]").elsewhere() == "in another container of this machine"
+    assert Holder(2**22 + 1, started="1").elsewhere()
+
+
+def test_who_holds_a_lock_is_found_without_the_right_to_write_it(tmp_path, other):
+    path = tmp_path / "deep" / "lock"
+    code = "import sys; from pathlib import Path; from da_kd.store import holder; print(holder(Path(sys.argv[1])))"
+    ask = [sys.executable, "-c", code, str(path)]
+    if os.getuid() == 0:  # who may write everything where it is not mounted otherwise
+        ask = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"']
+        ask += [str(tmp_path), sys.executable, "-c", code, str(path)]
+        if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+            pytest.skip("this machine lets nobody mount a folder read-only")
+    else:
+        path.chmod(0o444)
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == f"{other.pid}\n"
+    other.kill()
+    other.wait()
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "None\n"

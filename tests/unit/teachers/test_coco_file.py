@@ -67,6 +67,10 @@ def test_the_fingerprint_is_of_the_contents_alone(files, tmp_path):
 def test_missing_files_and_unknown_options_are_told(files, tmp_path):
     with pytest.raises(InputError, match="no option 'image'; its options are: images"):
         CocoFileTeacher(files[0], {"image": "x"})
+    for value in (5, ["x"], True):
+        with pytest.raises(InputError, match="'images' must be the path of a COCO JSON"):
+            CocoFileTeacher(files[0], {"images": value})
+    assert CocoFileTeacher(files[0], {"images": None}).images is None  # as where it is not given
     with pytest.raises(DataError, match=r"none\.json; there is no such file"):
         CocoFileTeacher(files[0], {"images": tmp_path / "none.json"}).fingerprint()
     with pytest.raises(DataError, match="there is no such file"):

@@ -117,6 +117,12 @@ def test_a_device_that_is_not_there_is_refused():
             resolve_device("mps")
 
 
+@pytest.mark.parametrize("wanted", ["cuda:x", "cuda:", "cuda:0,", "gpu", "", f"cuda:{'9' * 5000}"])
+def test_a_device_of_no_such_name_is_refused(wanted):
+    with pytest.raises(InputError, match=f"Expected a device: auto, cpu, .*; found '{wanted[:60]}'; correct it"):
+        resolve_devices(wanted)
+
+
 def test_several_gpus_are_found_one_by_one(monkeypatch):
     torch = pytest.importorskip("torch")
     assert resolve_devices("cpu") == ("cpu",)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import dataclasses
 import shutil
+import threading
 
 import pytest
 
@@ -87,6 +88,24 @@ def test_an_address_is_a_name_where_others_are_served(closed):
     assert ask(closed, host="evil.example", authorization=basic("eve:correct horse"))[0] == 421
     named = dataclasses.replace(closed, names=("lab.example",))
     assert ask(named, host="lab.example", authorization=basic("eve:correct horse"))[0] == 200
+
+
+def test_no_request_waits_for_a_name_server_that_is_down(closed, monkeypatch):
+    answered, asked = threading.Event(), []
+
+    def slowly():
+        asked.append(threading.current_thread())
+        answered.wait(60)
+        return "Full.Name.Example"
+
+    monkeypatch.setattr(guard.socket, "getfqdn", slowly)
+    served = Guard(_inner, closed)
+    assert served._knows("192.168.1.5:7860") and served._knows(guard.socket.gethostname())
+    assert not served._knows("full.name.example") and not served._knows("evil.example")
+    answered.set()
+    asked[0].join()
+    assert served._knows("full.name.example") and not served._knows("evil.example")
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("header", ["", "Basic", "Basic !!!", basic("eve"), basic("eve:wrong"), "Bearer x", basic("")])

@@ -97,14 +97,16 @@ def test_a_missed_object_is_drawn(pair, boxes):
 
 
 def test_an_uploaded_image_is_taken(images):
-    assert own.pictures_of(images / "0.png", images) == [images / "0.png"]
+    with own.pictures_of(images / "0.png", images) as found:
+        assert found == [images / "0.png"]
+    assert (images / "0.png").exists()
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.mp4", "x.svg", "x.html", "x.py", "x"])
 def test_a_file_that_does_not_decode_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"<script>" * 10)
-    with pytest.raises(InputError, match="Expected a"):
-        own.pictures_of(tmp_path / name, tmp_path / "frames")
+    with pytest.raises(InputError, match="Expected a"), own.pictures_of(tmp_path / name, tmp_path / "frames"):
+        pytest.fail("it does not decode")
 
 
 @pytest.mark.parametrize(("name", "codec"), [("x.mp4", "mp4v"), ("x.avi", "MJPG")])
@@ -115,9 +117,12 @@ def test_an_uploaded_video_is_taken_apart(tmp_path, name, codec):
     for number in range(20):
         writer.write(np.full((48, 64, 3), 10 * number, np.uint8))
     writer.release()
-    found = own.pictures_of(tmp_path / name, tmp_path / "frames")
-    assert len(found) == 2  # two seconds
-    assert [drawing.scaled(path, drawing.LARGE)[0].shape for path in found] == [(620, 827, 3)] * 2
+    with own.pictures_of(tmp_path / name, tmp_path / "frames") as found:
+        assert len(found) == 2  # two seconds
+        assert [drawing.scaled(path, drawing.LARGE)[0].shape for path in found] == [(620, 827, 3)] * 2
+    with own.pictures_of(tmp_path / name, tmp_path / "frames", 1) as found:
+        assert len(found) == len(list((tmp_path / "frames").rglob("*.jpg"))) == 1  # no more than is asked for
+    assert list((tmp_path / "frames").iterdir()) == []  # and none stays
 
 
 def test_a_picture_is_scaled_to_what_is_shown_and_its_boxes_with_it(images, boxes):
@@ -128,10 +133,17 @@ def test_a_picture_is_scaled_to_what_is_shown_and_its_boxes_with_it(images, boxe
     assert alt == "x: 1\N{NO-BREAK SPACE}box (1 dog)" and "1\N{NO-BREAK SPACE}box" in caption
 
 
+def test_a_picture_that_was_replaced_is_read_again(images):
+    before = drawing.scaled(images / "0.png", (50, 80))[0]
+    Image.new("RGB", (100, 100), (0, 0, 250)).save(images / "0.png")
+    assert before[0, 0].tolist() == [200, 150, 0]
+    assert drawing.scaled(images / "0.png", (50, 80))[0][0, 0].tolist() == [0, 0, 250]
+
+
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (8_000, 8_000)).save(tmp_path / "bomb.png")
-    with pytest.raises(InputError, match="megapixels"):
-        own.pictures_of(tmp_path / "bomb.png", tmp_path)
+    with pytest.raises(InputError, match="megapixels"), own.pictures_of(tmp_path / "bomb.png", tmp_path):
+        pytest.fail("it is too large")
 
 
 def test_weights_are_taken_only_where_the_operator_allows_it(tmp_path):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -51,6 +52,28 @@ def test_a_process_that_works_is_not_started_twice(tmp_path, monkeypatch):
     finally:
         child.kill()
         child.wait()
+
+
+def test_of_two_that_start_the_same_at_once_one_is_told_that_it_is_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_LINGERS", 0.0)
+    told, both = [], threading.Barrier(2)
+
+    def press():
+        both.wait()
+        try:
+            told.append(processes.start(tmp_path / "run", ["--version"], tmp_path))
+        except Busy as error:
+            told.append(error)
+
+    presses = [threading.Thread(target=press) for _ in range(2)]
+    for one in presses:
+        one.start()
+    for one in presses:
+        one.join()
+    (made,) = [one for one in told if isinstance(one, Launch)]
+    assert processes.launched(tmp_path / "run") == made
+    assert len(told) == 2
+    processes.end(made)
 
 
 def test_one_that_ignores_the_question_is_killed(tmp_path):
@@ -156,7 +179,7 @@ def test_a_full_disk_is_told_where_the_button_is_and_nothing_is_left_running(tmp
         with pytest.raises(SetupError, match=r"could not be started \(No space left on device.*Free some space"):
             processes.start(place / "run", ["--version"], tmp_path)
         assert processes.launched(place / "run") is None
-        assert [path.name for path in (place / "run").iterdir()] == ["launch.log"]
+        assert sorted(path.name for path in (place / "run").iterdir()) == ["launch.lock", "launch.log"]
         assert psutil.Process().children() == before
     finally:
         subprocess.run(["umount", "-l", place], check=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from da_kd.data import coco_dict
 from da_kd.detections import Detections, ImageRecord, table_of
 from da_kd.errors import DataError, InputError
-from da_kd.ui.queries import comparing, drawing, sides
+from da_kd.ui.queries import comparing, drawing, sets, sides
 from da_kd.ui.queries.comparing import EVERY_CLASS, View
 from da_kd.ui.queries.sets import truth_of
 from da_kd.ui.queries.sides import Stored
@@ -72,6 +74,28 @@ def test_a_teachers_raw_boxes_stand_in_the_classes_of_the_run_and_nothing_judges
     side = comparing.look(pair, 0, ALL)[1]
     assert side.in_words.endswith("no labels to judge them by")
     assert comparing.matches(comparing.look(pair, 0, ALL))[0][3] == "\N{EN DASH}"
+
+
+def test_labels_and_images_that_changed_since_show_without_another_run(scored, table, boxes, images, monkeypatch):
+    monkeypatch.setattr(sets, "_LATEST", 0.0)  # seconds
+    both = Stored(scored, "evaluate:student"), Stored(scored, "evaluate:source_only")
+    assert len(comparing.open_pair(*both).truth.score) == 3
+    truth = table({f"{number}.png": boxes((*CAT, 1, 0), (50, 50, 70, 70, 1, 1)) for number in range(3)})
+    (images.parent / "test.json").write_text(json.dumps(coco_dict(truth)))
+    assert len(truth_of(scored).table.score) == len(comparing.open_pair(*both).truth.score) == 6
+    Image.new("RGB", (100, 100), (0, 0, 250)).save(images / "2.png")  # which no model was asked for
+    assert len(comparing.open_pair(*both)) == 2
+
+
+def test_of_copies_of_one_image_the_first_is_compared(scored, images, monkeypatch):
+    monkeypatch.setattr(sets, "_LATEST", 0.0)  # seconds
+    shutil.copyfile(images / "0.png", images / "2.png")
+    pair = comparing.open_pair(Stored(scored, "evaluate:student"), Stored(scored, "evaluate:source_only"))
+    assert pair.truth.key == ("0.png", "1.png")
+
+
+def test_image_sets_are_not_read_for_every_click(scored):
+    assert truth_of(scored) is truth_of(scored)
 
 
 def test_sides_of_other_images_are_not_compared(scored):
