@@ -50,7 +50,10 @@ class StageDone(Event):
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """``done`` of ``total`` ``unit`` of one ``task`` (None: total unknown); ``note`` may carry the last figures."""
+    """``done`` of ``total`` ``unit`` of one ``task`` (None: total unknown); ``note`` may carry the last figures.
+
+    ``left`` is the seconds until all is done, from whoever knows better than the pace of the reports.
+    """
 
     kind: ClassVar[str] = "progress"
     task: str = ""
@@ -58,6 +61,7 @@ class Progress(Event):
     total: int | None = None
     unit: str = ""
     note: str = ""
+    left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,9 +141,11 @@ class Job:
         """Tell a person something that may be wrong."""
         self.emit(Note(self.stage, level="warning", text=text))
 
-    def progress(self, task: str, done: int, total: int | None, unit: str = "", note: str = "") -> None:
+    def progress(
+        self, task: str, done: int, total: int | None, unit: str = "", note: str = "", left: float | None = None
+    ) -> None:
         """Report how far one task is."""
-        self.emit(Progress(self.stage, task, done, total, unit, note))
+        self.emit(Progress(self.stage, task, done, total, unit, note, left))
 
     def track(self, items: Iterable[T], task: str, total: int | None = None, unit: str = "") -> Iterator[T]:
         """Yield ``items``, checking for a stop before each and reporting progress now and then, and at the end."""

@@ -13,12 +13,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from da_kd.bench.cells import Cell
 from da_kd.bench.files import usable_processors
 from da_kd.errors import DaKdError
 from da_kd.events import Job
-from da_kd.pipeline import Run
+from da_kd.pipeline import Run, expected_rate
 from da_kd.recipe import dump_recipe
 from da_kd.words import duration
 
@@ -59,7 +60,7 @@ def make_cells(cells: Sequence[Cell], jobs: int, job: Job) -> None:
         Cancelled: a person stopped it.
     """
     waiting, failed = [cell for cell in cells if not cell.done], dict[str, str]()
-    done, work, told = len(cells) - len(waiting), list[_Work](), 0.0
+    done, work, told, outlook = len(cells) - len(waiting), list[_Work](), 0.0, _Outlook(waiting)
     if done:
         job.note(f"{done} of {len(cells)} runs are done already.")
     try:
@@ -69,9 +70,11 @@ def make_cells(cells: Sequence[Cell], jobs: int, job: Job) -> None:
                 work.remove(one)
                 failed |= _ended(one, job)
                 done, told = done + 1, 0.0
+                outlook.learn()
             work += _started(waiting, work, jobs)
             if time.monotonic() - told > _TELL:
-                job.progress("runs", done, len(cells), "runs", "; ".join(map(_standing, work)))
+                left = outlook.seconds(work) / jobs
+                job.progress("runs", done, len(cells), "runs", "; ".join(map(_standing, work)), left)
                 told = time.monotonic()
             time.sleep(_LOOK)
     finally:
@@ -132,20 +135,56 @@ def _last_line(log: Path) -> str:
     return next((line for line in reversed(lines) if line.strip()), f"see {log}")
 
 
+class _Outlook:
+    """How long cells take still, one after the other, by what such outputs took in the workspace before.
+
+    An output that several cells share is made once. What is under way counts by the share of its task that is left.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        steps = [(cell, name) for cell in cells for name in cell.missing]
+        self._missing = {cell.steps[name].output.fingerprint: (cell, name) for cell, name in steps}
+        self._rates: dict[str, float] = {}
+
+    def learn(self) -> None:
+        """Look again at what outputs took; more are there by now."""
+        self._rates.clear()
+
+    def seconds(self, work: Sequence[_Work]) -> float:
+        """Return the seconds of work that are left while these are under way."""
+        done = [key for key, (cell, name) in self._missing.items() if cell.store.finished(cell.steps[name].output)]
+        for key in done:
+            del self._missing[key]
+        return sum(self._expected(cell, name) for cell, name in self._missing.values()) - sum(map(self._gone, work))
+
+    def _expected(self, cell: Cell, name: str) -> float:
+        output = cell.steps[name].output
+        if output.stage not in self._rates:
+            self._rates[output.stage], _ = expected_rate(output.stage, cell.store)
+        return self._rates[output.stage] * output.units
+
+    def _gone(self, one: _Work) -> float:
+        """Return how much of the step that a cell works on is behind it, in seconds; never all of it."""
+        missing, now = one.cell.missing, _progress(one.cell.run)
+        return self._expected(one.cell, missing[0]) * 0.95 * now["done"] / now["total"] if missing and now else 0.0
+
+
 def _standing(one: _Work) -> str:
     """Return how far a cell is, in words."""
-    return f"{one.cell.name}{_progress(one.cell.run)}"
+    now = _progress(one.cell.run)
+    return one.cell.name + (f": {now['task']} {now['done']}/{now['total']}" if now else "")
 
 
-def _progress(run: Run) -> str:
+def _progress(run: Run) -> dict[str, Any] | None:
+    """Return the last event of a run that tells how far its task is, None where none does."""
     for line in reversed(run.last_lines(_TAIL)):
         try:
             event = json.loads(line)
         except ValueError:  # the first line is cut, the last may be half-written
             continue
         if event.get("kind") == "progress" and event.get("total"):
-            return f": {event['task']} {event['done']}/{event['total']}"
-    return ""
+            return dict(event)
+    return None
 
 
 def _stop(work: Sequence[_Work]) -> None:

@@ -54,6 +54,11 @@ def _amount(event: Progress) -> str:
     return f"{event.done}{of} {event.unit}".rstrip()
 
 
+def _left(event: Progress, pace: Pace) -> float | None:
+    """Return the seconds left: as the event says, else by the pace of its task."""
+    return pace.left(event.total) if event.left is None else event.left
+
+
 def _figures(event: Figures) -> str:
     values = "  ".join(f"{name} {value:.3g}" for name, value in event.values.items())
     return f"{event.task} {event.step}: {values}"
@@ -89,9 +94,9 @@ class PlainLines:
             return
         self._last[key] = now
         parts = [f"  {event.stage}: {event.task} {_amount(event)}"]
-        if (speed := pace.per_second) is not None:
+        if event.left is None and (speed := pace.per_second) is not None:
             parts.append(rate(speed, event.unit or "steps"))
-        if (left := pace.left(event.total)) is not None:
+        if (left := _left(event, pace)) is not None:
             parts.append(f"{duration(left)} left")
         self._write(", ".join([*parts, *([event.note] if event.note else [])]))
 
@@ -175,7 +180,7 @@ class LiveDisplay:
             self._bar(key, step if event.task in step else f"{step} {event.task}", event.total)
         pace = self._pace.setdefault(key, Pace())
         pace.add(event.done, event.time)
-        speed = pace.per_second
+        speed = pace.per_second if event.left is None else None
         amount = _amount(event) + (f" ({rate(speed, event.unit or 'steps')})" if speed else "")
         self._bars.update(
             self._tasks[key],
@@ -183,6 +188,6 @@ class LiveDisplay:
             total=event.total,
             amount=amount,
             note=event.note,
-            left=pace.left(event.total),
+            left=_left(event, pace),
             at=event.time,
         )

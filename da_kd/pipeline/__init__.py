@@ -3,7 +3,7 @@
 from da_kd.pipeline.audit import audit_run
 from da_kd.pipeline.exports import Exported, export_run
 from da_kd.pipeline.inputs import Inputs, corrupt_parts, drawn_output, load_inputs
-from da_kd.pipeline.plan import PlannedStep, plan
+from da_kd.pipeline.plan import PlannedStep, expected_rate, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
 from da_kd.pipeline.run import resume, run
 from da_kd.pipeline.runs import Run, RunState, list_runs, refuse_taken
@@ -24,6 +24,7 @@ __all__ = [
     "build_steps",
     "corrupt_parts",
     "drawn_output",
+    "expected_rate",
     "export_run",
     "first",
     "list_runs",

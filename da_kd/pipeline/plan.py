@@ -59,12 +59,16 @@ def plan(recipe: Recipe, folder: Path | None = None, job: Job | None = None) -> 
     planned = []
     for step in build_steps(recipe, inputs, store).values():
         reused = store.finished(step.output)
-        rate = store.seconds_per_unit(step.output.stage)
-        seconds = (rate if rate is not None else _FIRST_GUESS.get(step.output.stage, 0.0)) * step.output.units
+        rate, measured = expected_rate(step.output.stage, store)
+        seconds = rate * step.output.units
         why = "goes on where it was interrupted" if store.begun(step.output) else why_again(step, before)
         planned.append(
-            PlannedStep(
-                step.name, step.stage, reused, "" if reused else why, 0.0 if reused else seconds, rate is not None
-            )
+            PlannedStep(step.name, step.stage, reused, "" if reused else why, 0.0 if reused else seconds, measured)
         )
     return inputs, planned
+
+
+def expected_rate(stage: str, store: Store) -> tuple[float, bool]:
+    """Return the seconds that a unit of a stage's work is likely to take, and whether this workspace measured it."""
+    rate = store.seconds_per_unit(stage)
+    return (_FIRST_GUESS.get(stage, 0.0), False) if rate is None else (rate, True)

@@ -28,6 +28,15 @@ def test_plain_lines_come_at_most_every_five_seconds():
     assert lines[0] == "  predict: big 25/100 images, 5.0 images/s, 15 s left"
 
 
+def test_who_knows_better_how_long_it_takes_is_believed():
+    lines, clock = [], Clock()
+    plain = PlainLines(lines.append, clock)
+    for done in range(61):
+        clock.now = done * 0.1
+        plain.take(Progress("bench", "runs", done, 100, "runs", "one; two", left=600.0, time=clock.now))
+    assert lines == ["  bench: runs 50/100 runs, 10 min left, one; two"]
+
+
 def test_plain_lines_say_how_steps_begin_and_end():
     lines = []
     plain = PlainLines(lines.append)
