@@ -16,13 +16,12 @@ from da_kd.detections import DetectionTable
 from da_kd.errors import DataError, InputError, RecipeError
 from da_kd.events import Job
 from da_kd.hashing import hash_json
-from da_kd.pipeline import Inputs, Run, build_steps, load_inputs
+from da_kd.pipeline import Inputs, Run, build_steps, load_inputs, only_set
 from da_kd.pipeline.steps import Step, lineage
 from da_kd.recipe import Recipe
 from da_kd.store import Store
 
 _OF_TARGET = ("data.target_labelled", "data.target_dev")
-_SETS = ("source", "source_val", "target", "target_labelled", "target_dev", "test")
 _REVIEWED = ("human", "simulate")  # modes of review in which somebody who knows decides
 
 
@@ -186,9 +185,8 @@ def _refuse_part_of_test(
         return
     key = hash_json([recipe.data.root, test.model_dump(mode="json")])
     if key not in closed:
-        alone = recipe.data.model_copy(update={"test": test, **dict.fromkeys(set(_SETS) - {"test"})})
         try:
-            found = load_inputs(recipe.model_copy(update={"data": alone, "teachers": ()}), store, job)
+            found = load_inputs(only_set(recipe, "test"), store, job)
         except DataError:  # not there yet, so nothing can be a part of it
             found = None
         closed[key] = set(found.get("test").table.sha) if found is not None else set()

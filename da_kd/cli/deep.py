@@ -53,15 +53,14 @@ def _tried(problems: list[str], work: Callable[[], object]) -> bool:
 
 def _data(recipe: Recipe, workspace: Path, job: Job) -> list[str]:
     """Open every set by itself, so that all of them are heard of; then all together, for what they share."""
-    from da_kd.pipeline import load_inputs
+    from da_kd.pipeline import load_inputs, only_set
     from da_kd.store import Store
 
     problems: list[str] = []
     store = Store(workspace)
     for name in _SETS:
         if getattr(recipe.data, name) is not None:
-            others = dict.fromkeys(set(_SETS) - {name})
-            alone = recipe.model_copy(update={"data": recipe.data.model_copy(update=others)})
+            alone = only_set(recipe, name)
             _tried(problems, lambda alone=alone: load_inputs(alone, store, job))  # type: ignore[misc]
     if not problems:
         _tried(problems, lambda: _tell_unreadable(load_inputs(recipe, store, job), job))

@@ -2,7 +2,7 @@
 
 from da_kd.pipeline.audit import audit_run
 from da_kd.pipeline.exports import Exported, export_run
-from da_kd.pipeline.inputs import Inputs, corrupt_parts, drawn_output, load_inputs
+from da_kd.pipeline.inputs import Inputs, corrupt_parts, drawn_output, load_inputs, only_set
 from da_kd.pipeline.plan import PlannedStep, expected_rate, plan
 from da_kd.pipeline.results import RunMetrics, RunResult, StepOutcome
 from da_kd.pipeline.run import resume, run
@@ -29,6 +29,7 @@ __all__ = [
     "first",
     "list_runs",
     "load_inputs",
+    "only_set",
     "plan",
     "refuse_taken",
     "resume",

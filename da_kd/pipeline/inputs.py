@@ -87,6 +87,12 @@ def load_inputs(recipe: Recipe, store: Store, job: Job) -> Inputs:
     return Inputs(sets, notes)
 
 
+def only_set(recipe: Recipe, name: str) -> Recipe:
+    """Return a recipe that has one of its image sets and no other, to look at that set alone."""
+    others = dict.fromkeys(set(_LABELLED) - {name})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=others)})
+
+
 def learns(teacher: Teacher, source: ImageSet) -> tuple[str, ...]:
     """Return the classes that a teacher is trained on: those it is to learn, else those the source has labels for."""
     if teacher.learns is not None:
